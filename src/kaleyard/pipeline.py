@@ -1,0 +1,219 @@
+"""What a pipeline is: frozen data and its order. No files, no Kale, no KFP.
+
+A `Pipeline` holds `Step`s in the order they can run. A step names what it takes (`inputs`, each made by one
+earlier step), what it gives (`outputs`), the parameters it uses, and the cells that make it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from kaleyard.errors import NotebookError, Place
+
+__all__ = [
+    "Cell",
+    "Input",
+    "Parameter",
+    "ParameterType",
+    "Pipeline",
+    "Secret",
+    "Settings",
+    "Step",
+    "Volume",
+]
+
+ParameterType: TypeAlias = Literal["bool", "int", "float", "str", "list", "dict"]
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A notebook cell: its number as Jupyter counts (from 1, all cells), its kind and its source."""
+
+    number: int
+    kind: Literal["code", "markdown"]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A pipeline parameter: its name, its type by its default, the default, and the cell it stands in."""
+
+    name: str
+    type: ParameterType
+    default: Any
+    cell: int
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A value a step takes: the variable's name and the step that makes it."""
+
+    name: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A key of a Kubernetes secret, given to the step as an environment variable."""
+
+    name: str
+    key: str
+    variable: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What Kale's tags say about how a step runs on a cluster (`limit:`, `label:`, `image:`, ...)."""
+
+    image: str = ""
+    cache: bool = True
+    report: bool = True
+    limits: Pairs = ()
+    labels: Pairs = ()
+    annotations: Pairs = ()
+    secrets: tuple[Secret, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume of the notebook's metadata that every step mounts.
+
+    `kind` is `pvc` (an existing claim called `name`) or `new_pvc` (made for the run, `size` such as "5Gi").
+    """
+
+    name: str
+    mount_point: str
+    kind: Literal["pvc", "new_pvc"]
+    size: str = ""
+    access_mode: str = ""
+    storage_class: str = ""
+    variable: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: its cells and what they need and give.
+
+    `setup` holds what the step uses of the imports and functions (and of definitions in earlier steps), in the
+    notebook's order; `cells` are its own. `after` names steps that only come before it. `packages` are the
+    top-level modules it imports from installed distributions. `modules` and `files` are paths of the project,
+    relative to its root, that travel with the step; `module_path` are the folders modules are imported from.
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    setup: tuple[Cell, ...] = ()
+    parameters: tuple[str, ...] = ()
+    inputs: tuple[Input, ...] = ()
+    outputs: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    module_path: tuple[str, ...] = ()
+    notebook: str = ""
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def upstream(self) -> tuple[str, ...]:
+        """The steps that must be done before this one, sorted by name."""
+        return tuple(sorted({i.step for i in self.inputs} | set(self.after)))
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A whole pipeline; `steps` stand in an order they can run in.
+
+    `notebook` is the notebook's path, relative to the project's root, with forward slashes.
+    Raises NotebookError when steps depend on each other in a circle or on a step that is not there.
+    """
+
+    name: str
+    notebook: str
+    steps: tuple[Step, ...]
+    parameters: tuple[Parameter, ...] = ()
+    description: str = ""
+    experiment: str = "Default"
+    volumes: tuple[Volume, ...] = ()
+
+    def __post_init__(self) -> None:
+        done: set[str] = set()
+        for step in self.steps:
+            late = [name for name in step.upstream if name not in done]
+            if late:
+                raise NotebookError(
+                    f"step {step.name} comes after {', '.join(late)}, which does not come before it",
+                    place=Place(self.notebook, step=step.name),
+                    fix="Remove one of the `prev:` tags, or move the cells.",
+                )
+            done.add(step.name)
+
+    def step(self, name: str) -> Step:
+        """The step of that name; KeyError if there is none."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise KeyError(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The steps' names, in order."""
+        return tuple(s.name for s in self.steps)
+
+    @property
+    def edges(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+        """Every edge as (earlier step, later step, names of the values on it), none for order alone."""
+        found: list[tuple[str, str, tuple[str, ...]]] = []
+        for step in self.steps:
+            for other in step.upstream:
+                names = tuple(sorted(i.name for i in step.inputs if i.step == other))
+                found.append((other, step.name, names))
+        return tuple(found)
+
+    def downstream(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Those steps and all that depend on them, in order."""
+        wanted = set(names)
+        for step in self.steps:
+            if wanted.intersection(step.upstream):
+                wanted.add(step.name)
+        return tuple(n for n in self.names if n in wanted)
+
+    def ancestors(self, name: str) -> tuple[str, ...]:
+        """All steps that must be done before that one, in order."""
+        wanted = {name}
+        for step in reversed(self.steps):
+            if step.name in wanted:
+                wanted.update(step.upstream)
+        return tuple(n for n in self.names if n in wanted and n != name)
+
+    def defaults(self) -> dict[str, Any]:
+        """Parameter names with their default values."""
+        return {p.name: p.default for p in self.parameters}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The pipeline as JSON values; `from_dict` gives an equal pipeline back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Pipeline:
+        """The pipeline that `to_dict` described."""
+        steps = tuple(_step(s) for s in data["steps"])
+        parameters = tuple(Parameter(**p) for p in data["parameters"])
+        volumes = tuple(Volume(**v) for v in data["volumes"])
+        return cls(**{**data, "steps": steps, "parameters": parameters, "volumes": volumes})
+
+
+def _step(data: Mapping[str, Any]) -> Step:
+    told = dict(data["settings"])
+    for key in ("limits", "labels", "annotations"):
+        told[key] = tuple((k, v) for k, v in told[key])
+    told["secrets"] = tuple(Secret(**s) for s in told["secrets"])
+    lists = {k: tuple(v) for k, v in data.items() if isinstance(v, (list, tuple))}
+    lists["cells"] = tuple(Cell(**c) for c in data["cells"])
+    lists["setup"] = tuple(Cell(**c) for c in data["setup"])
+    lists["inputs"] = tuple(Input(**i) for i in data["inputs"])
+    return Step(**{**data, **lists, "settings": Settings(**told)})
