@@ -1,0 +1,1 @@
+"""What is made of a pipeline: step notebooks, Dockerfiles, components, the pipeline package."""

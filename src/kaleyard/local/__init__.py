@@ -1,0 +1,1 @@
+"""Running a pipeline on this machine: cache, executor, runner, reporter, report."""

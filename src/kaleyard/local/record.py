@@ -1,0 +1,119 @@
+"""What a run leaves behind: the run and its steps as data, and run.json from it and back."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from kaleyard.errors import OutsideError
+
+__all__ = ["Artifact", "Run", "RunState", "StepRun", "StepState", "load_run"]
+
+StepState: TypeAlias = Literal["waiting", "running", "done", "cached", "failed", "skipped", "stopped"]
+RunState: TypeAlias = Literal["running", "done", "failed", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A kept value: variable name, data format, place (relative to the run's folder), digest, size in bytes."""
+
+    name: str
+    format: str
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(slots=True)
+class StepRun:
+    """One step in a run.
+
+    `notebook`, `page` and `log` are paths relative to the run's folder, None where there is no such file.
+    `reason` says in a few words why the step ran, was skipped or stopped. `error` is `KaleyardError.to_dict()`.
+    Times: `started` is ISO 8601 in UTC; `seconds` is wall time, 0 for a cached step.
+    """
+
+    name: str
+    state: StepState = "waiting"
+    reason: str = ""
+    started: str | None = None
+    seconds: float = 0.0
+    parameters: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    artifacts: list[Artifact] = field(default_factory=list)
+    notebook: str | None = None
+    page: str | None = None
+    log: str | None = None
+    error: dict[str, Any] | None = None
+    key: str = ""
+
+
+@dataclass(slots=True)
+class Run:
+    """A run of a pipeline: what `kaleyard.run` returns and run.json holds.
+
+    `folder` is where it lies on this machine (not in run.json). `pipeline_data` is `Pipeline.to_dict()`, so that
+    the report can be drawn again from run.json alone.
+    """
+
+    id: str
+    pipeline: str
+    notebook: str
+    folder: Path
+    state: RunState = "running"
+    started: str = ""
+    seconds: float = 0.0
+    parameters: dict[str, Any] = field(default_factory=dict)
+    steps: dict[str, StepRun] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    pipeline_data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def report(self) -> Path:
+        """The run's index.html."""
+        return self.folder / "index.html"
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics of all steps by name; where two steps make the same name, the later step's."""
+        return {name: value for step in self.steps.values() for name, value in step.metrics.items()}
+
+    def artifact(self, step: str, name: str) -> Path:
+        """Where a step's value lies; KeyError if the step made no such value."""
+        for artifact in self.steps[step].artifacts:
+            if artifact.name == name:
+                return self.folder / artifact.path
+        raise KeyError(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The run as JSON values, without its place on this machine."""
+        data = asdict(self)
+        del data["folder"]
+        return data
+
+    def save(self) -> None:
+        """Write run.json, whole or not at all. Raises OutsideError if the folder cannot be written."""
+        path = self.folder / "run.json"
+        spare = path.with_suffix(".json.part")
+        try:
+            spare.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=True) + "\n", encoding="utf-8")
+            os.replace(spare, path)
+        except OSError as error:
+            raise OutsideError(f"{path} cannot be written: {error.strerror}", fix="Free the disk.") from error
+
+
+def load_run(folder: Path) -> Run:
+    """The run that lies in `folder`. Raises OutsideError if its run.json is missing or broken."""
+    try:
+        data = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        steps = {
+            name: StepRun(**{**step, "artifacts": [Artifact(**a) for a in step["artifacts"]]})
+            for name, step in data.pop("steps").items()
+        }
+        return Run(folder=folder, steps=steps, **data)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutsideError(f"{folder}: run.json cannot be read: {error}", fix="Run the pipeline again.") from error
