@@ -1,1 +1,41 @@
-"""x"""
+"""Annotated notebooks as pipelines that run here and on any cluster: the public names.
+
+Nothing is imported before it is asked for: a step's kernel imports this package for its `runtime` alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kaleyard.api import check, compile, read, run, show  # noqa: A004 - the verbs' names
+    from kaleyard.errors import KaleyardError
+    from kaleyard.local.record import Run, load_run
+    from kaleyard.notebook.findings import Finding
+    from kaleyard.pipeline import Pipeline
+
+__all__ = ["Finding", "KaleyardError", "Pipeline", "Run", "check", "compile", "load_run", "read", "run", "show"]
+
+_HOME = {
+    "Finding": "kaleyard.notebook.findings",
+    "KaleyardError": "kaleyard.errors",
+    "Pipeline": "kaleyard.pipeline",
+    "Run": "kaleyard.local.record",
+    "check": "kaleyard.api",
+    "compile": "kaleyard.api",
+    "load_run": "kaleyard.local.record",
+    "read": "kaleyard.api",
+    "run": "kaleyard.api",
+    "show": "kaleyard.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'kaleyard' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -175,8 +175,7 @@ class OutsideError(KaleyardError):
 
 
 _STEP_ERRORS: dict[str, type[StepError]] = {
-    cls.__name__: cls
-    for cls in (StepError, CellError, KernelDiedError, StepTimeoutError, StepStoppedError, DataError)
+    cls.__name__: cls for cls in (StepError, CellError, KernelDiedError, StepTimeoutError, StepStoppedError, DataError)
 }
 
 

@@ -190,6 +190,13 @@ class Pipeline:
                 wanted.update(step.upstream)
         return tuple(n for n in self.names if n in wanted and n != name)
 
+    def shared_inputs(self, name: str) -> tuple[str, ...]:
+        """The inputs of a step that later steps also take as they are: it must not change them in place."""
+        step = self.step(name)
+        later = self.steps[self.names.index(name) + 1 :]
+        taken = {i for s in later for i in s.inputs}
+        return tuple(i.name for i in step.inputs if i in taken and i.name not in step.outputs)
+
     def defaults(self) -> dict[str, Any]:
         """Parameter names with their default values."""
         return {p.name: p.default for p in self.parameters}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -101,7 +100,7 @@ class Run:
         spare = path.with_suffix(".json.part")
         try:
             spare.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=True) + "\n", encoding="utf-8")
-            os.replace(spare, path)
+            spare.replace(path)
         except OSError as error:
             raise OutsideError(f"{path} cannot be written: {error.strerror}", fix="Free the disk.") from error
 

@@ -1,0 +1,188 @@
+"""The command line: one command per verb. It parses, calls, prints, and turns errors into exit codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from kaleyard.errors import KaleyardError
+
+__all__ = ["main"]
+
+_NOTEBOOK = click.Path(path_type=Path)
+_INTERRUPTED = 130
+
+
+class _Commands(click.Group):
+    """The verbs in the order they were written, which is the order of work."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(self.commands)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="kaleyard")
+def cli() -> None:
+    """Annotated notebooks as Kubeflow pipelines: they run here, and on any cluster unchanged."""
+
+
+@cli.command()
+@click.argument("notebook", type=_NOTEBOOK)
+@click.option("--format", "form", default="text", help="text, svg, html or json.", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
+def show(notebook: Path, form: str, output: Path | None) -> None:
+    """The pipeline of NOTEBOOK as a graph.
+
+    Example: kaleyard show notebooks/housing.ipynb --format svg -o housing.svg
+    """
+    from kaleyard import api
+
+    text = api.show(notebook, form)
+    if output is None:
+        click.echo(text)
+    else:
+        _write(output, text)
+
+
+@cli.command()
+@click.argument("notebooks", nargs=-1, type=_NOTEBOOK)
+@click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
+def check(notebooks: tuple[Path, ...], as_json: bool) -> None:
+    """Every rule over NOTEBOOKS (all pipeline notebooks by default). No kernel starts.
+
+    Exits 3 if there is an error among the findings. Example: kaleyard check notebooks/housing.ipynb
+    """
+    from kaleyard import api
+
+    findings = api.check(*notebooks)
+    errors = [f for f in findings if f.severity == "error"]
+    if as_json:
+        click.echo(json.dumps([f.to_dict() for f in findings], indent=1))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.severity}: {finding}")
+        count = f"{len(errors)} error{'s' * (len(errors) != 1)}, {len(findings) - len(errors)} warnings"
+        click.echo(count if findings else "no findings")
+    sys.exit(3 if errors else 0)
+
+
+@cli.command()
+@click.argument("notebook", type=_NOTEBOOK, required=False)
+@click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter's value; may be repeated.")
+@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Steps at once (default: the processors).")
+@click.option("--no-cache", is_flag=True, help="Run every step, whatever is cached.")
+@click.option("--from", "from_step", metavar="STEP", help="Run STEP and all after it, even if cached.")
+@click.option("--only", metavar="STEP", help="Run STEP alone, with what it needs.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each step.")
+@click.option("--runner", default="process", show_default=True, help="How steps run: process.")
+@click.option("--json", "as_json", is_flag=True, help="Print the run as JSON at its end, and nothing else.")
+def run(
+    notebook: Path | None,
+    parameters: tuple[str, ...],
+    jobs: int | None,
+    no_cache: bool,
+    from_step: str | None,
+    only: str | None,
+    timeout: float | None,
+    runner: str,
+    as_json: bool,
+) -> None:
+    """Run the pipeline of NOTEBOOK here (all pipeline notebooks by default).
+
+    Writes runs/PIPELINE/RUN/index.html. Example: kaleyard run notebooks/housing.ipynb -p SEED=7
+    """
+    from kaleyard import api
+    from kaleyard.local.reporter import make_reporter
+    from kaleyard.project import find_project
+
+    paths = [notebook] if notebook else api.pipeline_notebooks(find_project())
+    failed = not paths
+    for path in paths:
+        done = api.run(
+            path,
+            list(parameters),
+            jobs=jobs,
+            cache=not no_cache,
+            from_step=from_step,
+            only=only,
+            timeout=timeout,
+            runner=runner,
+            reporter=make_reporter(json=as_json),
+        )
+        failed = failed or done.state != "done"
+        if as_json:
+            click.echo(json.dumps(done.to_dict() | {"folder": str(done.folder)}, indent=1))
+    sys.exit(1 if failed else 0)
+
+
+@cli.command(name="compile")
+@click.argument("notebooks", nargs=-1, type=_NOTEBOOK)
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; exit 3 if components are stale.")
+def compile_(notebooks: tuple[Path, ...], only_check: bool) -> None:
+    """NOTEBOOKS (all pipeline notebooks by default) as KFP components, under components/.
+
+    Example: kaleyard compile --check
+    """
+    from kaleyard import api
+    from kaleyard.errors import StaleError
+
+    result = api.compile(*notebooks, check=only_check)
+    names = ", ".join(result.pipelines)
+    if only_check and result.changes:
+        lines = "\n".join(f"  {state}: {result.folder / name}" for name, state in sorted(result.changes.items()))
+        raise StaleError(f"the components of {names} are stale\n{lines}", fix="Run `kaleyard compile` and commit.")
+    if only_check:
+        click.echo(f"the components of {names} are up to date")
+        return
+    for name, state in sorted(result.changes.items()):
+        click.echo(f"{'removed' if state == 'left over' else 'wrote'} {result.folder / name}")
+    if not result.changes:
+        click.echo(f"the components of {names} were up to date")
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 a step failed, 2 wrong use, 3 findings, 4 outside, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        _interrupted()
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except KaleyardError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _interrupted()
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _interrupted() -> NoReturn:
+    click.echo("interrupted: every step was stopped", err=True)
+    sys.exit(_INTERRUPTED)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> Any:
+    """SIGTERM ends a run as Ctrl-C does: no step is left behind."""
+    raise KeyboardInterrupt
+
+
+def _write(path: Path, text: str) -> None:
+    from kaleyard.errors import OutsideError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutsideError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,94 @@
+"""One step's cells as a notebook that papermill runs: parameters, setup, load, the user's cells, save.
+
+The bytes depend on nothing but the step: they are part of its content key, and the same in a process, a container
+and a pod.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from kaleyard.pipeline import Pipeline, Step
+from kaleyard.runtime.contract import METADATA
+
+__all__ = ["code_only", "step_notebook"]
+
+_IMPORT = "from kaleyard.runtime import values as _kaleyard_values"
+
+
+def step_notebook(pipeline: Pipeline, step: Step) -> bytes:
+    """The step's notebook, format 4.5, as UTF-8 JSON with a final newline."""
+    types = {p.name: p for p in pipeline.parameters}
+    cells = []
+    if step.parameters:
+        lines = [f"{n} = {types[n].default!r}" for n in step.parameters]
+        cells.append(_cell("parameters", lines, role="parameters", tags=["parameters"]))
+    cells += [_cell(f"setup-{c.number}", [c.source], role="setup", number=c.number) for c in step.setup]
+    if step.inputs:
+        lines = [_IMPORT, "", *(f"{i.name} = _kaleyard_values.load({i.name!r})" for i in step.inputs)]
+        cells.append(_cell("load", lines, role="load"))
+    for index, cell in enumerate(step.cells):
+        name = f"cell-{cell.number}" if cell.number not in [c.number for c in step.cells[:index]] else f"more-{index}"
+        cells.append(_cell(name, [cell.source], role="user", number=cell.number, kind=cell.kind))
+    lines = [f"_kaleyard_values.save({name!r}, {name})" for name in step.outputs]
+    lines += [f"_kaleyard_values.metric({name!r}, {name})" for name in step.metrics]
+    if {i.name for i in step.inputs} - set(step.outputs):
+        lines.append("_kaleyard_values.check_inputs(globals())")
+    if lines:
+        cells.append(_cell("save", [_IMPORT, "", *lines], role="save"))
+    notebook = {
+        "cells": cells,
+        "metadata": {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+            METADATA: _interface(pipeline, step),
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return (json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def code_only(notebook: bytes) -> bytes:
+    """A step notebook without its prose: what counts in a content key, so that better words re-run nothing."""
+    data = json.loads(notebook)
+    data["cells"] = [c for c in data["cells"] if c["cell_type"] == "code"]
+    return json.dumps(data, sort_keys=True, ensure_ascii=False).encode()
+
+
+def _interface(pipeline: Pipeline, step: Step) -> dict[str, Any]:
+    """What the step runner has to know: names, types, and where the notebook stood."""
+    types = {p.name: p for p in pipeline.parameters}
+    return {
+        "pipeline": pipeline.name,
+        "step": step.name,
+        "notebook": step.notebook,
+        "parameters": {n: {"type": types[n].type, "default": types[n].default} for n in step.parameters},
+        "inputs": [i.name for i in step.inputs],
+        "outputs": list(step.outputs),
+        "metrics": list(step.metrics),
+        "module_path": list(step.module_path),
+        "project": sorted({*step.modules, *step.files}),
+        "report": step.settings.report,
+    }
+
+
+def _cell(
+    name: str,
+    lines: list[str],
+    *,
+    role: str,
+    number: int | None = None,
+    kind: str = "code",
+    tags: list[str] | None = None,
+) -> dict[str, Any]:
+    ours: dict[str, Any] = {"role": role} | ({"cell": number} if number is not None else {})
+    metadata: dict[str, Any] = {METADATA: ours} | ({"tags": tags} if tags else {})
+    cell: dict[str, Any] = {
+        "cell_type": kind,
+        "id": name,
+        "metadata": metadata,
+        "source": "\n".join(lines).splitlines(keepends=True),
+    }
+    return cell | ({"execution_count": None, "outputs": []} if kind == "code" else {})

@@ -1,0 +1,185 @@
+"""Runs a pipeline here: each step as soon as its inputs are there, none that need not run at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kaleyard.errors import KaleyardError, OutsideError, Place, StepStoppedError
+from kaleyard.local.cache import Cache
+from kaleyard.local.executor import Executor
+from kaleyard.local.record import Run, StepRun
+from kaleyard.local.report import write_report
+from kaleyard.local.reporter import Reporter
+from kaleyard.local.step import Given, StepWork
+from kaleyard.pipeline import Pipeline
+from kaleyard.project import Project
+
+__all__ = ["Options", "Runner"]
+
+_TICK = 0.12
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run: steps at once, cache or not, steps that run even if cached, steps asked for, seconds for each.
+
+    `wanted` None means all; steps outside it are skipped unless a wanted step needs their values.
+    """
+
+    jobs: int = 2
+    cache: bool = True
+    forced: frozenset[str] = frozenset()
+    wanted: frozenset[str] | None = None
+    timeout: float | None = None
+
+
+@dataclass
+class Runner:
+    """One run of one pipeline. `run` never raises for a failed step: the `Run` says what became of each."""
+
+    pipeline: Pipeline
+    project: Project
+    values: Mapping[str, Any]
+    executor: Executor
+    reporter: Reporter
+    options: Options = field(default_factory=Options)
+
+    def run(self) -> Run:
+        """Run every step that has to, write the report, and tell what happened.
+
+        Raises OutsideError if the runs folder cannot be written, before any step starts. KeyboardInterrupt stops
+        all steps and is raised again once the report is written.
+        """
+        run = self._make_run()
+        began = time.monotonic()
+        self.reporter.started(run)
+        interrupt: KeyboardInterrupt | None = None
+        try:
+            self._run_steps(run)
+        except KeyboardInterrupt as caught:
+            interrupt = caught
+        states = {s.state for s in run.steps.values()}
+        run.state = "stopped" if interrupt or "stopped" in states else "failed" if "failed" in states else "done"
+        run.seconds = round(time.monotonic() - began, 3)
+        run.save()
+        write_report(run)
+        self.reporter.finished(run)
+        if interrupt:
+            raise interrupt
+        return run
+
+    def _make_run(self) -> Run:
+        now = datetime.now(UTC)
+        folder = _new_folder(self.project.runs_folder / self.pipeline.name, now)
+        run = Run(folder.name, self.pipeline.name, self.pipeline.notebook, folder)
+        run.started = now.isoformat(timespec="seconds")
+        run.parameters = dict(self.values)
+        run.steps = {name: StepRun(name) for name in self.pipeline.names}
+        run.pipeline_data = self.pipeline.to_dict()
+        run.versions = _versions()
+        run.save()
+        return run
+
+    def _run_steps(self, run: Run) -> None:
+        given = Given(self.pipeline, self.project, run, self.values, Cache(self.project.cache_folder))
+        waiting = self._skip_unwanted(run)
+        running: dict[Future[None], str] = {}
+        pool = ThreadPoolExecutor(max_workers=max(1, self.options.jobs), thread_name_prefix="step")
+        try:
+            while waiting or running:
+                self._skip_hopeless(run, waiting)
+                for name in [n for n in waiting if self._ready(run, n)]:
+                    if len(running) >= max(1, self.options.jobs):
+                        break
+                    waiting.remove(name)
+                    work = StepWork(given, self.pipeline.step(name), self.executor, self.options.timeout)
+                    forced = name in self.options.forced or not self.options.cache
+                    running[pool.submit(work.run, self.reporter.changed, forced=forced)] = name
+                done, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
+                for future in done:
+                    self._finish(run, running.pop(future), future)
+                self.reporter.tick()
+        except KeyboardInterrupt:
+            self.executor.stop()
+            for future in list(running):
+                self._finish(run, running.pop(future), future)
+            for name in waiting:
+                self._end(run.steps[name], "stopped", "the run was interrupted")
+            raise
+        finally:
+            pool.shutdown(wait=True)
+
+    def _finish(self, run: Run, name: str, future: Future[None]) -> None:
+        step = run.steps[name]
+        try:
+            future.result()
+        except StepStoppedError as error:
+            step.error = error.to_dict()
+            self._end(step, "stopped", "the run was interrupted")
+        except KaleyardError as error:
+            step.error = error.to_dict()
+            self._end(step, "failed", "")
+        except OSError as error:
+            place = Place(self.pipeline.notebook, step=name)
+            step.error = OutsideError(f"{error.strerror}: {error.filename}", place=place).to_dict()
+            self._end(step, "failed", "")
+        run.save()
+
+    def _end(self, step: StepRun, state: Any, reason: str) -> None:
+        step.state, step.reason = state, reason
+        self.reporter.changed(step)
+
+    def _ready(self, run: Run, name: str) -> bool:
+        return all(run.steps[n].state in ("done", "cached") for n in self.pipeline.step(name).upstream)
+
+    def _skip_hopeless(self, run: Run, waiting: list[str]) -> None:
+        """Steps whose values cannot come any more are skipped; the others go on."""
+        for name in list(waiting):
+            upstream = self.pipeline.step(name).upstream
+            bad = [n for n in upstream if run.steps[n].state in ("failed", "skipped", "stopped")]
+            if bad:
+                waiting.remove(name)
+                word = {"failed": "failed", "skipped": "was skipped", "stopped": "was stopped"}[run.steps[bad[0]].state]
+                self._end(run.steps[name], "skipped", f"{bad[0]} {word}")
+
+    def _skip_unwanted(self, run: Run) -> list[str]:
+        if self.options.wanted is None:
+            return list(self.pipeline.names)
+        needed = self.options.wanted | {a for n in self.options.wanted for a in self.pipeline.ancestors(n)}
+        for name in self.pipeline.names:
+            if name not in needed:
+                self._end(run.steps[name], "skipped", "not asked for")
+        return [n for n in self.pipeline.names if n in needed]
+
+
+def _new_folder(parent: Path, now: datetime) -> Path:
+    """A new folder named by the time; a number is added if another run of the same second has it."""
+    stamp = now.strftime("%Y%m%d-%H%M%S")
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 10_000):
+            folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+    except OSError as error:
+        raise OutsideError(
+            f"{parent} cannot be written: {error.strerror}",
+            fix="Make it writable, or set another place: runs in [tool.kaleyard], or KALEYARD_RUNS.",
+        ) from error
+    raise OutsideError(f"{parent} has no free name left for {stamp}")
+
+
+def _versions() -> dict[str, str]:
+    import platform
+    from importlib.metadata import version
+
+    return {"kaleyard": version("kaleyard"), "python": platform.python_version()}

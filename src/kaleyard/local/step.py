@@ -1,0 +1,200 @@
+"""One step of a run: its key, the cache, its executor input, and what its executor output says."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kaleyard.compiler.content import key_of, project_files, runner_key
+from kaleyard.compiler.step_notebook import code_only, step_notebook
+from kaleyard.errors import Place, StepError
+from kaleyard.local.cache import Cache, CorruptEntryError, Entry, Value, place_copy
+from kaleyard.local.environment import environment_key
+from kaleyard.local.executor import Executor, StepTask
+from kaleyard.local.record import Artifact, Run, StepRun
+from kaleyard.pipeline import Pipeline, Step
+from kaleyard.project import Project
+from kaleyard.runtime.contract import METRICS, NOTEBOOK, PAGE, artifact_name
+from kaleyard.runtime.executor_io import write_whole
+
+__all__ = ["Given", "StepWork"]
+
+
+@dataclass
+class Given:
+    """What all steps of a run share; `values` grows as steps hand over values: (step, name) to value and place."""
+
+    pipeline: Pipeline
+    project: Project
+    run: Run
+    parameters: Mapping[str, Any]
+    cache: Cache
+    values: dict[tuple[str, str], tuple[Value, Path]] = field(default_factory=dict)
+
+
+@dataclass
+class StepWork:
+    """The work on one step, done in a thread of its own."""
+
+    given: Given
+    step: Step
+    executor: Executor
+    timeout: float | None
+
+    def __post_init__(self) -> None:
+        self.record: StepRun = self.given.run.steps[self.step.name]
+        self.folder = self.given.run.folder / "steps" / self.step.name
+        self.guard = self.given.pipeline.shared_inputs(self.step.name)
+        self.notebook = step_notebook(self.given.pipeline, self.step)
+
+    def run(self, changed: Callable[[StepRun], None], *, forced: bool) -> None:
+        """Take the step from the cache, or run it and keep what it gave. Raises StepError if it fails."""
+        record, step = self.record, self.step
+        record.parameters = {n: self.given.parameters[n] for n in step.parameters}
+        record.started = datetime.now(UTC).isoformat(timespec="milliseconds")
+        record.key = self._key()
+        entry = None if forced or not step.settings.cache else self._cached()
+        if entry is not None:
+            self._take(entry)
+            record.state = "cached"
+            changed(record)
+            return
+        record.state = "running"
+        changed(record)
+        began = time.monotonic()
+        try:
+            self._execute()
+            record.state, record.reason = "done", record.reason
+        finally:
+            record.seconds = round(time.monotonic() - began, 3)
+            self._note_files()
+        if step.settings.cache:
+            self._keep()
+        changed(record)
+
+    def _key(self) -> str:
+        """Content, parameter values, digests of inputs, and the environment it runs in."""
+        step, project = self.step, self.given.project
+        files = [f"{name} {digest}" for name, digest in project_files(step, project)]
+        values = json.dumps(self.record.parameters, sort_keys=True)
+        inputs = [self.given.values[i.step, i.name][0] for i in step.inputs]
+        told = [
+            f"{i.name} {v.format} {v.sha256} {json.dumps(v.extra, sort_keys=True)}"
+            for i, v in zip(step.inputs, inputs, strict=True)
+        ]
+        environment = environment_key(step, project)
+        return key_of(code_only(self.notebook), *files, runner_key(), values, *told, environment)
+
+    def _cached(self) -> Entry | None:
+        try:
+            return self.given.cache.find(self.record.key, self.guard)
+        except CorruptEntryError:
+            self.record.reason = "its cache entry was damaged"
+            self.given.run.notes.append(f"the cache entry of step {self.step.name} was damaged and is made again")
+            return None
+
+    def _take(self, entry: Entry) -> None:
+        """Put the kept outputs into the run, as if the step had just made them."""
+        for name, value in entry.values.items():
+            target = self._artifact_path(value.file)
+            place_copy(entry.folder / "values" / value.file, target)
+            self._hand_over(name, value, target)
+        self.record.metrics = dict(entry.metrics)
+        for file, name in (
+            ("notebook.ipynb", "step.executed.ipynb"),
+            ("page.html", "page.html"),
+            ("log.txt", "log.txt"),
+        ):
+            if (entry.folder / file).is_file():
+                place_copy(entry.folder / file, self.folder / name)
+        self._note_files()
+
+    def _execute(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "step.ipynb").write_bytes(self.notebook)
+        task = StepTask(
+            place=Place(self.step.notebook, step=self.step.name),
+            folder=self.folder,
+            executor_input=self.folder / "executor_input.json",
+            output_file=self.folder / "executor_output.json",
+            log=self.folder / "log.txt",
+            project=self.given.project.root,
+            guard=self.guard,
+            timeout=self.timeout,
+        )
+        write_whole(task.executor_input, json.dumps(self._executor_input(task.output_file)))
+        self.executor.run(task)
+        self._read_output(task.output_file)
+
+    def _executor_input(self, output_file: Path) -> dict[str, Any]:
+        """KFP's executor input for this step, with plain paths for addresses."""
+        inputs = {}
+        for one in self.step.inputs:
+            value, path = self.given.values[one.step, one.name]
+            metadata = {"format": value.format, "sha256": value.sha256, "size": value.size}
+            metadata |= {f"extra_{k}": v for k, v in value.extra.items()}
+            inputs[artifact_name(one.name)] = _artifact(artifact_name(one.name), path, metadata)
+        outputs = {artifact_name(n): self._artifact_path(artifact_name(n)) for n in self.step.outputs}
+        outputs |= {NOTEBOOK: self.folder / "step.executed.ipynb", PAGE: self.folder / "page.html"}
+        if self.step.metrics:
+            outputs[METRICS] = self.folder / "metrics"
+        return {
+            "inputs": {
+                "parameterValues": {artifact_name(n): v for n, v in self.record.parameters.items()},
+                "artifacts": inputs,
+            },
+            "outputs": {
+                "artifacts": {n: _artifact(n, path, {}) for n, path in outputs.items()},
+                "outputFile": str(output_file),
+            },
+        }
+
+    def _read_output(self, output_file: Path) -> None:
+        try:
+            told = json.loads(output_file.read_text(encoding="utf-8"))["artifacts"]
+            metadata = {n: a["artifacts"][0].get("metadata") or {} for n, a in told.items()}
+            for name in self.step.outputs:
+                self._hand_over_new(name, metadata[artifact_name(name)])
+            self.record.metrics = dict(metadata.get(METRICS, {}))
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            place = Place(self.step.notebook, step=self.step.name)
+            raise StepError(f"its executor output cannot be read: {error!r}", place=place) from error
+
+    def _hand_over_new(self, name: str, told: Mapping[str, Any]) -> None:
+        """Give a new value the file name its format has, so that people and their tools know it."""
+        extra = {k[6:]: v for k, v in told.items() if k.startswith("extra_")}
+        made = self._artifact_path(artifact_name(name))
+        target = made if made.is_dir() else made.with_name(made.name + told["suffix"])
+        if target != made:
+            made.replace(target)
+        self._hand_over(name, Value(target.name, told["format"], told["sha256"], told["size"], extra), target)
+
+    def _hand_over(self, name: str, value: Value, path: Path) -> None:
+        self.given.values[self.step.name, name] = (value, path)
+        place = path.relative_to(self.given.run.folder).as_posix()
+        self.record.artifacts.append(Artifact(name, value.format, place, value.sha256, value.size))
+
+    def _artifact_path(self, file: str) -> Path:
+        return self.given.run.folder / "artifacts" / self.step.name / file
+
+    def _note_files(self) -> None:
+        for attribute, file in (("notebook", "step.executed.ipynb"), ("page", "page.html"), ("log", "log.txt")):
+            path = self.folder / file
+            if path.is_file() and (attribute != "log" or path.stat().st_size):
+                setattr(self.record, attribute, path.relative_to(self.given.run.folder).as_posix())
+
+    def _keep(self) -> None:
+        files = {"notebook.ipynb": self.folder / "step.executed.ipynb", "page.html": self.folder / "page.html"}
+        files["log.txt"] = self.folder / "log.txt"
+        values = {n: self.given.values[self.step.name, n] for n in self.step.outputs}
+        more = {"metrics": self.record.metrics, "guard": list(self.guard), "step": self.step.name}
+        self.given.cache.keep(self.record.key, files, values, **more)
+
+
+def _artifact(name: str, path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {"artifacts": [{"name": name, "uri": str(path), "metadata": dict(metadata)}]}

@@ -1,0 +1,218 @@
+"""What a sequence of statements does with the notebook's names, on every path through it.
+
+`trace` walks statements in order and keeps two sets: names bound on every path so far, and names bound on some.
+A name read while bound on no path must come from outside; one bound on some paths only may have to.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
+from kaleyard.notebook.names import Expressions, Names
+from kaleyard.notebook.scopes import Deferred, default_values, deferred, definition_parts
+
+__all__ = ["trace"]
+
+
+def trace(code: Iterable[tuple[int, ast.Module]], known: Mapping[str, Deferred] | None = None) -> Names:
+    """What the cells' code, run in order in one namespace, does with names.
+
+    `code` gives cell numbers with their parsed source; `known` are functions defined elsewhere, so that a call
+    of one counts what it changes among its arguments.
+    """
+    walker = _Statements(dict(known or {}))
+    for cell, tree in code:
+        walker.cell = cell
+        walker.statements(tree.body)
+    walker.read_pending()
+    found = walker.names
+    found.makes = walker.bound
+    found.may_make = walker.maybe - walker.bound
+    return found
+
+
+class _Statements(Expressions):
+    """Walks statements in the order they run, branch by branch."""
+
+    @contextmanager
+    def branch(self) -> Iterator[None]:
+        """Code that may not run: what it binds is bound on some paths only."""
+        before = set(self.bound)
+        yield
+        self.bound &= before
+
+    def either(self, *branches: Iterable[ast.stmt]) -> None:
+        """Exactly one of the branches runs: bound on every path is what all of them bind."""
+        before, results = set(self.bound), []
+        for body in branches:
+            self.bound = set(before)
+            body = list(body)  # noqa: PLW2901 - an iterable is read once
+            self.statements(body)
+            if not _leaves(body):
+                results.append(self.bound)
+        self.bound = set.intersection(*results) if results else before
+
+    def statements(self, body: Iterable[ast.stmt]) -> None:
+        for statement in body:
+            self.visit(statement)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        target = node.targets[0]
+        if isinstance(node.value, ast.Lambda) and len(node.targets) == 1 and isinstance(target, ast.Name):
+            for default in default_values(node.value):
+                self.visit(default)
+            self.bind(target.id, node.lineno)
+            self.names.definitions[target.id] = deferred(node.value)
+            return
+        self.visit(node.value)
+        for each in node.targets:
+            self.visit(each)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        self.visit(node.annotation)
+        if node.value is not None:
+            self.visit(node.value)
+            self.visit(node.target)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        self.visit(node.value)
+        if isinstance(node.target, ast.Name):
+            self.read(node.target.id, node.lineno)
+            # `x += y` changes a list or an array in place, whoever else holds it.
+            self.change(node.target.id, node.lineno)
+        self.visit(node.target)
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self.bind(alias.asname or alias.name.partition(".")[0], node.lineno)
+            self.names.imports.add(alias.asname or alias.name.partition(".")[0])
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        for alias in node.names:
+            if alias.name == "*":
+                self.names.star = True
+                continue
+            self.bind(alias.asname or alias.name, node.lineno)
+            self.names.imports.add(alias.asname or alias.name)
+
+    def _definition(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+        for part in definition_parts(node):
+            self.visit(part)
+        what = deferred(node)
+        if isinstance(node, ast.ClassDef):
+            self._class_body(node)
+        self.bind(node.name, node.lineno)
+        self.names.definitions[node.name] = what
+
+    def _class_body(self, node: ast.ClassDef) -> None:
+        """A class body runs at once, in a scope of its own; its methods' bodies do not."""
+        own: set[str] = set()
+        for statement in node.body:
+            if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                part: list[ast.stmt] = [ast.Expr(p) for p in definition_parts(statement) if isinstance(p, ast.expr)]
+            else:
+                part = [statement]
+            for name, line in deferred(ast.ClassDef(node.name, [], [], part, [])).reads.items():
+                if name not in own:
+                    self.read(name, line)
+            own.update(_stored(statement))
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._definition(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._definition(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._definition(node)
+
+    def visit_If(self, node: ast.If) -> None:
+        self.visit(node.test)
+        self.either(node.body, node.orelse)
+
+    def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
+        self.visit(node.iter)
+        with self.branch():
+            self.visit(node.target)
+            self.statements(node.body)
+        with self.branch():
+            self.statements(node.orelse)
+
+    def visit_AsyncFor(self, node: ast.AsyncFor) -> None:
+        self.visit_For(node)
+
+    def visit_While(self, node: ast.While) -> None:
+        self.visit(node.test)
+        always = isinstance(node.test, ast.Constant) and bool(node.test.value)
+        if always:
+            self.statements(node.body)
+            return
+        with self.branch():
+            self.statements(node.body)
+        with self.branch():
+            self.statements(node.orelse)
+
+    def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
+        before = set(self.bound)
+        self.statements([*node.body, *node.orelse])
+        results = [] if _leaves([*node.body, *node.orelse]) else [self.bound]
+        for handler in node.handlers:
+            self.bound = set(before)
+            if handler.type is not None:
+                self.visit(handler.type)
+            if handler.name:
+                self.bind(handler.name, handler.lineno)
+            self.statements(handler.body)
+            if handler.name:
+                self.unbind(handler.name)
+            if not _leaves(handler.body):
+                results.append(self.bound)
+        self.bound = set.intersection(*results) if results else before
+        self.statements(node.finalbody)
+
+    def visit_TryStar(self, node: ast.TryStar) -> None:
+        self.visit_Try(node)
+
+    def visit_Match(self, node: ast.Match) -> None:
+        self.visit(node.subject)
+        whole = any(
+            isinstance(c.pattern, ast.MatchAs) and c.pattern.pattern is None and not c.guard for c in node.cases
+        )
+        bodies: list[list[ast.stmt]] = []
+        for case in node.cases:
+            with self.branch():
+                self.visit(case.pattern)
+                if case.guard:
+                    self.visit(case.guard)
+            bodies.append(case.body)
+        self.either(*bodies, *([] if whole else [[]]))
+
+    def visit_MatchAs(self, node: ast.MatchAs) -> None:
+        self.generic_visit(node)
+        if node.name:
+            self.bind(node.name, node.lineno)
+
+    def visit_MatchStar(self, node: ast.MatchStar) -> None:
+        if node.name:
+            self.bind(node.name, node.lineno)
+
+    def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
+        self.generic_visit(node)
+        if node.rest:
+            self.bind(node.rest, node.lineno)
+
+
+def _stored(statement: ast.stmt) -> Iterator[str]:
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield statement.name
+        return
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def _leaves(body: Iterable[ast.stmt]) -> bool:
+    """Whether the code surely leaves: it ends in raise, return, continue or break."""
+    return any(isinstance(s, (ast.Raise, ast.Return, ast.Continue, ast.Break)) for s in body)

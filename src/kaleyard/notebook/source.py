@@ -1,0 +1,128 @@
+"""A notebook file as cells: what stands in it, before anyone says what it means.
+
+A notebook is JSON; reading it needs neither nbformat nor Kale (both take a second to import).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from kaleyard.errors import NotebookError, Place
+
+__all__ = ["METADATA_KEY", "Notebook", "NotebookCell", "read_notebook"]
+
+# Kale's block in the notebook's metadata: pipeline name, volumes, defaults of the steps.
+METADATA_KEY = "kubeflow_notebook"
+_FORMAT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class NotebookCell:
+    """One cell: its number (from 1, all cells counted), kind, source with plain line ends, tags and metadata."""
+
+    number: int
+    kind: Literal["code", "markdown", "raw"]
+    source: str
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    execution_count: int | None = None
+    has_outputs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Notebook:
+    """A notebook's cells and metadata; `name` is how messages call it."""
+
+    path: Path
+    name: str
+    cells: tuple[NotebookCell, ...]
+    metadata: Mapping[str, Any]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The `kubeflow_notebook` block, empty if there is none."""
+        block = self.metadata.get(METADATA_KEY)
+        return dict(block) if isinstance(block, dict) else {}
+
+    @property
+    def code_cells(self) -> tuple[NotebookCell, ...]:
+        """The code cells, in order."""
+        return tuple(c for c in self.cells if c.kind == "code")
+
+
+def read_notebook(path: Path, name: str | None = None) -> Notebook:
+    """The notebook at `path`. Raises NotebookError for what is no Python notebook of format 4."""
+    name = name or path.as_posix()
+    data = _json(path, name)
+    if not isinstance(data, dict) or not isinstance(data.get("cells"), list) or "nbformat" not in data:
+        fix = "Save it as .ipynb from JupyterLab."
+        if isinstance(data, dict) and "worksheets" in data:
+            fix = "It has the format of before 2015: convert it with `jupyter nbconvert --to notebook`."
+        raise NotebookError("this file is not a notebook", place=Place(name), fix=fix)
+    if data["nbformat"] != _FORMAT:
+        raise NotebookError(
+            f"notebook format {data['nbformat']} is not format {_FORMAT}",
+            place=Place(name),
+            fix="Convert it with `jupyter nbconvert --to notebook`.",
+        )
+    metadata = data.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    _refuse_other_languages(metadata, name)
+    cells = tuple(_cell(number, cell, name) for number, cell in enumerate(data["cells"], 1))
+    return Notebook(path, name, cells, metadata)
+
+
+def _json(path: Path, name: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise NotebookError("there is no such file", place=Place(name), fix="Check the path.") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise NotebookError(f"it cannot be read: {error.strerror}", place=Place(name)) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NotebookError(
+            f"this file is not a notebook: {error}",
+            place=Place(name),
+            fix="A notebook is JSON in UTF-8; a merge conflict or a cut download breaks it.",
+        ) from error
+
+
+def _refuse_other_languages(metadata: Mapping[str, Any], name: str) -> None:
+    told = [metadata.get("kernelspec"), metadata.get("language_info")]
+    words = [t.get(key) for t, key in zip(told, ("language", "name"), strict=True) if isinstance(t, dict)]
+    other = next(
+        (w for w in words if isinstance(w, str) and w and not w.lower().startswith(("python", "ipython"))), None
+    )
+    if other:
+        raise NotebookError(
+            f"its language is {other}, not Python", place=Place(name), fix="Only Python notebooks become pipelines."
+        )
+
+
+def _cell(number: int, data: Any, name: str) -> NotebookCell:
+    place = Place(name, number)
+    if not isinstance(data, dict) or data.get("cell_type") not in ("code", "markdown", "raw"):
+        raise NotebookError("this is no code, Markdown or raw cell", place=place, fix="Delete the cell.")
+    source = data.get("source", "")
+    source = "".join(source) if isinstance(source, list) and all(isinstance(s, str) for s in source) else source
+    if not isinstance(source, str):
+        raise NotebookError("its source is no text", place=place, fix="Delete the cell.")
+    metadata = data.get("metadata")
+    metadata = metadata if isinstance(metadata, dict) else {}
+    tags = metadata.get("tags", [])
+    if not isinstance(tags, list) or not all(isinstance(t, str) for t in tags):
+        raise NotebookError("its tags are not a list of texts", place=place, fix="Set the tags anew.")
+    count = data.get("execution_count")
+    return NotebookCell(
+        number=number,
+        kind=data["cell_type"],
+        source=source.replace("\r\n", "\n").replace("\r", "\n"),
+        tags=tuple(tags),
+        metadata=metadata,
+        execution_count=count if isinstance(count, int) else None,
+        has_outputs=bool(data.get("outputs")),
+    )

@@ -1,0 +1,126 @@
+"""Kale's tag language as a table, and which tag is meant by one that is nearly right.
+
+A new tag is a row in `TAGS`. Tags of other tools (papermill's, nbval's, anyone's) are let through.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+
+__all__ = ["TAGS", "Tag", "TagProblem", "is_ours", "problem", "step_name"]
+
+_NAME = r"[_a-z][_a-z0-9]*"
+_SEGMENT = r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]*[a-zA-Z0-9])?"
+_KEY = rf"{_SEGMENT}(?:/{_SEGMENT})?"
+_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """One tag: the word before the colon, the form of what follows (None: nothing), and what it is for."""
+
+    word: str
+    value: str | None
+    example: str
+    meaning: str
+
+    def matches(self, tag: str) -> bool:
+        """Whether `tag` is this tag, well formed."""
+        word, colon, value = tag.partition(":")
+        if word != self.word:
+            return False
+        if self.value is None:
+            return not colon
+        return bool(colon) and re.fullmatch(self.value, value, re.DOTALL) is not None
+
+
+TAGS: tuple[Tag, ...] = (
+    Tag("imports", None, "imports", "imports; each step gets those it uses"),
+    Tag("functions", None, "functions", "functions and constants; each step gets those it uses"),
+    Tag("pipeline-parameters", None, "pipeline-parameters", "parameters with their defaults, as plain literals"),
+    Tag("pipeline-metrics", None, "pipeline-metrics", "`print(name)` lines: the pipeline's metrics"),
+    Tag("skip", None, "skip", "not part of the pipeline"),
+    Tag("step", _NAME, "step:train", "starts or continues the step of that name"),
+    Tag("prev", _NAME, "prev:preprocess", "this step comes after that one"),
+    Tag("notebook", _NAME, "notebook:prepare", "another notebook as part of this pipeline"),
+    Tag("limit", r"[_a-z\-./]+:[_a-zA-Z0-9.]+", "limit:memory:2Gi", "a resource limit of the step's pod"),
+    Tag("label", rf"{_KEY}:.*", "label:team:pricing", "a label of the step's pod"),
+    Tag("annotation", rf"{_KEY}:.*", "annotation:note:long", "an annotation of the step's pod"),
+    Tag(
+        "secret",
+        rf"{_LABEL}(?:\.{_LABEL})*:[-._a-zA-Z0-9]+:[a-zA-Z_][a-zA-Z0-9_]*",
+        "secret:database:password:DB_PASSWORD",
+        "a key of a Kubernetes secret as an environment variable: secret, key, variable",
+    ),
+    Tag("image", r"\S+", "image:python:3.12-slim", "the step's own base image"),
+    Tag("cache", r"enabled|disabled", "cache:disabled", "whether the step may be taken from the cache"),
+    Tag("report", r"enabled|disabled", "report:disabled", "whether the step's page is made"),
+)
+_WORDS = {t.word: t for t in TAGS}
+
+# Tags of other tools that look like ours but are theirs.
+_FOREIGN = {
+    "parameters",
+    "injected-parameters",
+    "default-parameters",
+    "import-only",
+    "skip-execution",
+    "report",
+    "image",
+}
+_ALIKE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class TagProblem:
+    """A tag that is nearly one of ours: what is wrong with it and what may have been meant."""
+
+    tag: str
+    what: str
+    meant: str
+
+
+def is_ours(tag: str) -> bool:
+    """Whether `tag` is a well-formed tag of the language."""
+    row = _WORDS.get(tag.partition(":")[0])
+    return row is not None and row.matches(tag)
+
+
+def step_name(text: str) -> str:
+    """The nearest valid step name to `text`: lower case, digits and underscores, not starting with a digit."""
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    return name if re.fullmatch(_NAME, name) else f"_{name}" if name else "step"
+
+
+def problem(tag: str) -> TagProblem | None:
+    """What is wrong with a tag that is nearly one of ours; None for a right tag and for other tools' tags."""
+    if is_ours(tag) or tag in _FOREIGN:
+        return None
+    other = re.fullmatch(r"(?i)\s*(step|prev|notebook)[-_ =./]+(.+)", tag)
+    if other and ":" not in tag:
+        return TagProblem(tag, f"`{tag}` is not a tag", f"{other[1].lower()}:{step_name(other[2])}")
+    word, colon, value = tag.partition(":")
+    plain = re.sub(r"[\s_]+", "-", word.strip().lower())
+    row = _WORDS.get(plain) or _near(plain, with_value=bool(colon))
+    if row is None:
+        return None
+    if row.value is None:
+        return TagProblem(tag, f"`{tag}` is not a tag", row.word)
+    if not colon and plain not in ("step", "prev", "notebook"):
+        return None
+    meant = f"{row.word}:{value.strip()}"
+    if row.matches(meant):
+        return TagProblem(tag, f"`{tag}` is not a tag", meant)
+    if row.value == _NAME:
+        meant = f"{row.word}:{step_name(value)}" if value.strip() else row.example
+        what = f"`{tag}`: a name has lower-case letters, digits and underscores, and starts with no digit"
+        return TagProblem(tag, what, meant)
+    return TagProblem(tag, f"`{tag}` is not well formed", row.example)
+
+
+def _near(word: str, *, with_value: bool) -> Tag | None:
+    words = [t.word for t in TAGS if (t.value is not None) == with_value]
+    found = difflib.get_close_matches(word, words, n=1, cutoff=_ALIKE)
+    return _WORDS[found[0]] if found else None

@@ -1,0 +1,83 @@
+"""`python -m kaleyard.runtime --executor-input JSON`: one step, in a process, a container or a pod."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from kaleyard.errors import KaleyardError
+from kaleyard.runtime.contract import STEP_FOLDER
+from kaleyard.runtime.executor_io import read_executor_input
+from kaleyard.runtime.failure import Stopped
+from kaleyard.runtime.step_run import run_step
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the step; the exit code is 0, 1 if the step failed, or what the error says."""
+    parser = argparse.ArgumentParser(prog="python -m kaleyard.runtime", description="Run one step of a pipeline.")
+    parser.add_argument("--executor-input", required=True, help="KFP's executor input: JSON, or @FILE")
+    parser.add_argument("--step", type=Path, default=Path(STEP_FOLDER), help="folder with step.ipynb and project/")
+    parser.add_argument("--project", type=Path, help="the project's root, if not project/ in the step's folder")
+    parser.add_argument("--guard", action="append", default=[], help="an input that later steps also take")
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    _watch_parent()
+    try:
+        given = read_executor_input(options.executor_input)
+        run_step(given, options.step, options.project, options.guard)
+    except KaleyardError as error:
+        traceback = getattr(error, "traceback", "")
+        print(*([traceback] if traceback else []), error, sep="\n", file=sys.stderr, flush=True)  # noqa: T201
+        return error.exit_code
+    except Stopped:
+        return 128 + signal.SIGTERM
+    finally:
+        _end_children()
+    return 0
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    # A second signal must not interrupt the clean-up after the first.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise Stopped
+
+
+def _watch_parent() -> None:
+    """Stop when whoever started the step is gone, so that no kernel outlives a killed run."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    if parent > 1:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _end_children() -> None:
+    """Kill what is left of the step: its kernel, and whatever the kernel started."""
+    import psutil
+
+    left = psutil.Process().children(recursive=True)
+    for process in left:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(left, timeout=5)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""The names that a compiled component, a step notebook and the step runner agree on."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = [
+    "COMMAND",
+    "FAILURE_FILE",
+    "IO_VARIABLE",
+    "METADATA",
+    "METRICS",
+    "NOTEBOOK",
+    "PAGE",
+    "RESERVED",
+    "STEP_FOLDER",
+]
+
+# Output artifacts every step has beside its own values. Users' variables may not start with this prefix.
+RESERVED = "kaleyard_"
+NOTEBOOK = "kaleyard_notebook"
+PAGE = "kaleyard_page"
+METRICS = "kaleyard_metrics"
+
+# The entry point, the same for a process, a container and a pod.
+COMMAND = ("python", "-m", "kaleyard.runtime")
+# Where an image holds step.ipynb and project/.
+STEP_FOLDER = "/opt/step"
+
+# The key of our block in the metadata of a step notebook and of its cells.
+METADATA = "kaleyard"
+# The kernel finds where values come from and go to in the file this variable names.
+IO_VARIABLE = "KALEYARD_STEP_IO"
+# Beside the executor output: what went wrong, as data, for whoever started the step.
+FAILURE_FILE = "failure.json"
+
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+def artifact_name(variable: str) -> str:
+    """The name KFP knows a variable or parameter by: the same, for all but a few.
+
+    KFP allows only ASCII letters, digits and underscores after a first letter, and calls components with keyword
+    arguments, so not `self`. Other names are spelled out behind our reserved prefix, so that no two become one.
+    """
+    name = unicodedata.normalize("NFKC", variable)  # as Python itself does
+    if _PLAIN.fullmatch(name) and name != "self":
+        return name
+    spelled = (c if c.isascii() and c.isalnum() else "__" if c == "_" else f"_{ord(c):x}_" for c in name)
+    return f"{RESERVED}x_{''.join(spelled)}"

@@ -1,0 +1,111 @@
+"""What went wrong in a step, told from papermill's exception and the executed notebook."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+from kaleyard.errors import CellError, DataError, KernelDiedError, Place, StepError, StepStoppedError, StepTimeoutError
+from kaleyard.runtime.contract import METADATA
+
+__all__ = ["Stopped", "explain"]
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_DATA_ERROR = "DataError"
+
+
+class Stopped(BaseException):
+    """The step was told to stop (SIGTERM, Ctrl-C); not an Exception, so that nothing on the way swallows it."""
+
+
+def explain(error: BaseException, executed: Path, place: Place) -> StepError:
+    """The error that says which cell of the user's notebook failed, and how."""
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    cells = _cells(executed)
+    if isinstance(error, Stopped):
+        return StepStoppedError("the step was stopped", place=_at(_running(cells), place))
+    if isinstance(error, PapermillExecutionError):
+        return _cell_error(error, cells, place)
+    if isinstance(error, DeadKernelError):
+        return _dead(_at(_running(cells), place))
+    if isinstance(error, CellTimeoutError):
+        return StepTimeoutError("the cell ran longer than allowed", place=_at(_running(cells), place))
+    if isinstance(error, StepError):
+        exited = next((c for c in cells if _exited(c)), None)
+        what = "the cell called sys.exit, so the step's values were not handed over" if exited else error.what
+        return StepError(what, place=_at(exited, place), fix="Let the step run to its last cell.")
+    return StepError(f"the step could not be run: {type(error).__name__}: {error}", place=place)
+
+
+def _cell_error(error: Any, cells: list[dict[str, Any]], place: Place) -> StepError:
+    failed = next((c for c in cells if any(o.get("output_type") == "error" for o in c.get("outputs", []))), None)
+    role = _ours(failed).get("role")
+    traceback = "\n".join(error.traceback)
+    plain = _ANSI.sub("", str(error.evalue))
+    if role in ("load", "save"):
+        what, _, fix = plain.partition("\n")
+        if error.ename != _DATA_ERROR:
+            what = f"{error.ename}: {what}"
+        elif "name" in error.ename.lower():
+            what = f"{what} (when its values were handed over)"
+        return DataError(_without_ours(what, role, error.ename), place=place, fix=fix.strip() or None)
+    return CellError(
+        f"{error.ename}: {plain}" if plain else error.ename,
+        place=_at(failed, place),
+        fix="The traceback is above; the executed notebook shows the cells.",
+        ename=error.ename,
+        evalue=plain,
+        traceback=traceback,
+    )
+
+
+def _without_ours(what: str, role: str, ename: str) -> str:
+    if ename == "NameError" and role == "save":
+        return f"{what}: no cell of the step made it"
+    return what
+
+
+def _dead(place: Place) -> StepError:
+    from kaleyard.runtime.kernel import exit_status
+
+    code = exit_status()
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        more = " (out of memory, perhaps)" if name == "SIGKILL" else ""
+        return KernelDiedError(
+            f"the kernel was killed by {name}{more}", place=place, fix="Give the step more memory, or less data."
+        )
+    ending = f" with exit code {code}" if code is not None else ""
+    return KernelDiedError(f"the kernel ended its own process{ending}", place=place, fix="Do not end Python in a cell.")
+
+
+def _cells(executed: Path) -> list[dict[str, Any]]:
+    try:
+        return list(json.loads(executed.read_text(encoding="utf-8"))["cells"])
+    except (OSError, ValueError, KeyError):
+        return []
+
+
+def _ours(cell: dict[str, Any] | None) -> dict[str, Any]:
+    return dict((cell or {}).get("metadata", {}).get(METADATA) or {})
+
+
+def _at(cell: dict[str, Any] | None, place: Place) -> Place:
+    return Place(place.notebook, _ours(cell).get("cell"), place.step)
+
+
+def _running(cells: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The cell that was running: papermill marks it so, and those after it as pending."""
+    status = [(c.get("metadata", {}).get("papermill", {}).get("status"), c) for c in cells]
+    running = [c for s, c in status if s == "running"]
+    done = [c for s, c in status if s in ("completed", "failed")]
+    return running[0] if running else done[-1] if done else None
+
+
+def _exited(cell: dict[str, Any]) -> bool:
+    return any(o.get("ename") == "SystemExit" for o in cell.get("outputs", []))
