@@ -9,9 +9,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaleyard.compiler.component import artifact_name, component_yaml, describe, kfp_name, make_component
+from kaleyard.compiler.component import component_yaml, describe, kfp_name, make_component
 from kaleyard.errors import ParameterError
 from kaleyard.pipeline import Cell, Input, Parameter, Pipeline, Step
+from kaleyard.runtime.contract import artifact_name
 
 ODD_NAMES = ["größe", "_x", "__x", "X", "x", "import_", "id", "name", "type", "self", "kwargs", "变量", "x_", "_f6_"]
 IMAGE = "registry/train@sha256:0123"
@@ -225,9 +226,13 @@ def test_a_description_is_the_first_heading_or_sentence(source: str, line: str) 
     assert describe(Step("s", (Cell(1, "code", "# no"), Cell(2, "markdown", source)))) == line
 
 
-def test_a_description_cannot_break_out_of_its_comment() -> None:
-    step = Step("s", (Cell(1, "markdown", "# a\x0cb: [\u2028c"),))
-    assert component(step)["pipelineInfo"]["name"] == "s"
+def test_the_yaml_is_the_same_where_pyyaml_has_no_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Step("train", (), parameters=("text",))
+    parameter = Parameter("text", "str", "many words " * 50 + "größe\n: #", 1)
+    pipeline = Pipeline("demo", "n.ipynb", (step,), (parameter,))
+    fast = component_yaml(pipeline, step, IMAGE)
+    monkeypatch.delattr(yaml, "CSafeDumper")
+    assert component_yaml(pipeline, step, IMAGE) == fast
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,38 +100,41 @@ def test_what_the_image_runs_is_sound_shell(number: int) -> None:
     subprocess.run(["sh", "-n", "-c", script], check=True)
 
 
+def install(folder: Path, python: str) -> subprocess.CompletedProcess[str]:
+    """The end of the packages' RUN, with `python` for base image's python3, in `folder` for the image."""
+    tools, venv = folder / "tools", folder / "venv"
+    bytecode = venv / "lib/python3.12/site-packages/papermill/__pycache__"
+    for place in (tools, venv / "bin", bytecode):
+        place.mkdir(parents=True)
+    (bytecode / "x.pyc").touch()
+    for fake in (tools / "python3", venv / "bin/python"):
+        fake.write_text(f"#!/bin/sh\n{python}\n")
+        fake.chmod(0o755)
+    script = shell(next(line for line in lines() if line.startswith("RUN ")))
+    script = script.replace("/run/secrets", str(folder / "secrets")).replace("/opt/venv", str(venv))
+    variables = {"PATH": f"{tools}:/usr/bin:/bin"}
+    return subprocess.run(["sh", "-c", script], env=variables, capture_output=True, check=False, text=True)
+
+
 @pytest.mark.parametrize("given", [(), ("ca",), ("ca", "pipconf")])
 def test_pip_is_told_of_the_secrets_that_are_given_and_of_no_others(tmp_path: Path, given: tuple[str, ...]) -> None:
-    secrets, tools, venv = tmp_path / "secrets", tmp_path / "tools", tmp_path / "venv"
-    for folder in (secrets, tools, venv / "bin", venv / "lib/python3.12/site-packages/papermill/__pycache__"):
-        folder.mkdir(parents=True)
-    (venv / "lib/python3.12/site-packages/papermill/__pycache__/x.pyc").touch()
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
     for name in given:
         (secrets / name).touch()
-    fake = tools / "python3"
-    fake.write_text('#!/bin/sh\nif [ "$2" = pip ]; then echo "${PIP_CERT-none} ${PIP_CONFIG_FILE-none}"; fi\n')
-    fake.chmod(0o755)
-    shutil.copy(fake, venv / "bin/python")
-    script = shell(next(line for line in lines() if line.startswith("RUN ")))
-    script = script.replace("/run/secrets", str(secrets)).replace("/opt/venv", str(venv))
-    done = subprocess.run(
-        ["sh", "-c", script], env={"PATH": f"{tools}:/usr/bin:/bin"}, stdout=subprocess.PIPE, check=True
-    )
+    done = install(tmp_path, 'if [ "$2" = pip ]; then echo "${PIP_CERT-none} ${PIP_CONFIG_FILE-none}"; fi')
     told = [str(secrets / name) if name in given else "none" for name in ("ca", "pipconf")]
-    assert done.stdout.decode().split() == told
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == told
 
 
-def test_a_failed_installation_fails_the_build(tmp_path: Path) -> None:
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    fake = tools / "python3"
-    fake.write_text('#!/bin/sh\n[ "$2" != pip ]\n')
-    fake.chmod(0o755)
-    script = shell(next(line for line in lines() if line.startswith("RUN "))).replace(
-        "/opt/venv", str(tmp_path / "venv")
-    )
-    done = subprocess.run(["sh", "-c", script], env={"PATH": f"{tools}:/usr/bin:/bin"}, check=False)
-    assert done.returncode != 0
+@pytest.mark.parametrize("word", ["venv", "pip"])
+def test_a_failed_installation_fails_the_build(tmp_path: Path, word: str) -> None:
+    assert install(tmp_path, f'[ "$2" != {word} ]').returncode != 0
+
+
+def test_a_package_with_a_file_that_does_not_compile_fails_no_build(tmp_path: Path) -> None:
+    assert install(tmp_path, '[ "$2" != compileall ]').returncode == 0
 
 
 def test_making_a_dockerfile_loads_neither_kfp_nor_kale() -> None:

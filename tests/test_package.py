@@ -105,6 +105,12 @@ def test_the_pipeline_has_all_its_parameters_and_its_description() -> None:
     }
 
 
+@pytest.mark.parametrize("odd", ["\x0c", "\u2028", "\r", "\x85", "\x00", "\x1b"])
+def test_a_description_cannot_break_out_of_its_comment(odd: str) -> None:
+    spec, _ = specs(replace(PIPELINE, description=f"one{odd}two: [three"))
+    assert spec["pipelineInfo"]["name"] == "demo"
+
+
 def test_caching_is_as_the_step_says() -> None:
     cached = {name: task["cachingOptions"].get("enableCache", False) for name, task in tasks(PIPELINE).items()}
     assert cached == {"load": True, "clean-up": False, "train": True, "report": True}

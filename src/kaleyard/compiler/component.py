@@ -1,7 +1,7 @@
 """A step as a KFP v2 container component, and KFP's objects as YAML.
 
-The component's inputs and outputs are named after the step's variables: see `artifact_name` for the few that KFP
-refuses. A step may take and give a variable of the same name, which a Python signature cannot say, so the component
+The component's inputs and outputs are named after the step's variables (`contract.artifact_name` spells those KFP
+refuses). A step may take and give a variable of the same name, which a Python signature cannot say, so the component
 is made from KFP's ComponentSpec, the object that `dsl.container_component` makes from a signature.
 """
 
@@ -9,37 +9,22 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kaleyard.errors import ParameterError, Place
 from kaleyard.pipeline import Parameter, Pipeline, Step
-from kaleyard.runtime.contract import COMMAND, METRICS, NOTEBOOK, PAGE, RESERVED, STEP_FOLDER
+from kaleyard.runtime.contract import COMMAND, METRICS, NOTEBOOK, PAGE, STEP_FOLDER, artifact_name
 
 if TYPE_CHECKING:
     from kfp.dsl.container_component_class import ContainerComponent
     from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
-__all__ = ["artifact_name", "component_yaml", "describe", "ir_yaml", "kfp_name", "make_component"]
+__all__ = ["component_yaml", "describe", "ir_yaml", "kfp_name", "make_component"]
 
 _TYPES = {"bool": "Boolean", "int": "Integer", "float": "Float", "str": "String", "list": "List", "dict": "Dict"}
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _EXACT = 2**53  # KFP keeps every number as a double
 _NAME_LENGTH = 128
-
-
-def artifact_name(variable: str) -> str:
-    """The name KFP knows a variable or parameter by: the same, for all but a few.
-
-    KFP allows only ASCII letters, digits and underscores after a first letter, and calls components with keyword
-    arguments, so not `self`. Other names are spelled out behind our reserved prefix, so that no two become one.
-    """
-    name = unicodedata.normalize("NFKC", variable)  # as Python itself does
-    if _PLAIN.fullmatch(name) and name != "self":
-        return name
-    spelled = (c if c.isascii() and c.isalnum() else "__" if c == "_" else f"_{ord(c):x}_" for c in name)
-    return f"{RESERVED}x_{''.join(spelled)}"
 
 
 def kfp_name(name: str) -> str:
@@ -67,10 +52,11 @@ def make_component(pipeline: Pipeline, step: Step, image: str, name: str = "") -
     from kfp.dsl import structures
     from kfp.dsl.container_component_class import ContainerComponent
 
+    guards = [f"--guard={name}" for name in pipeline.shared_inputs(step.name)]
     container = structures.ContainerSpecImplementation(
         image=image,
         command=list(COMMAND),
-        args=["--executor-input", "{{$}}", "--step", STEP_FOLDER],
+        args=["--executor-input", "{{$}}", "--step", STEP_FOLDER, *guards],
     )
     spec = structures.ComponentSpec(
         name=name or kfp_name(step.name),

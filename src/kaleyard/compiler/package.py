@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kaleyard.compiler.component import artifact_name, ir_yaml, kfp_name, make_component
+from kaleyard.compiler.component import ir_yaml, kfp_name, make_component
 from kaleyard.errors import NotebookError, Place
 from kaleyard.pipeline import Pipeline, Settings, Step, Volume
+from kaleyard.runtime.contract import artifact_name
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask

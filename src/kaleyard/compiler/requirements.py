@@ -22,6 +22,7 @@ __all__ = [
     "Lock",
     "Locked",
     "distributions",
+    "step_distributions",
     "step_requirements",
 ]
 
@@ -130,12 +131,21 @@ def step_requirements(step: Step, lock: Lock) -> str:
 
     Raises ProjectError for a module that no installed or no locked distribution provides.
     """
+    return lock.text(_wanted(step, lock))
+
+
+def step_distributions(step: Step, lock: Lock) -> tuple[str, ...]:
+    """The names of the distributions in the step's requirements.txt. Raises ProjectError likewise."""
+    return tuple(sorted({entry.name for entry in lock.closure(_wanted(step, lock))}))
+
+
+def _wanted(step: Step, lock: Lock) -> set[str]:
     wanted = set(RUNNER)
     for module, found in distributions(sorted({*step.packages} - _OURS)).items():
         wanted |= set(_locked(module, found, step, lock))
     # Where the lock has no such companion, the format is missing here as well: the step fares the same everywhere.
     wanted |= {other for name in wanted for other in COMPANIONS.get(name, ()) if other in lock}
-    return lock.text(wanted)
+    return wanted
 
 
 def _locked(module: str, found: tuple[str, ...], step: Step, lock: Lock) -> list[str]:

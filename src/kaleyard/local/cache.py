@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kaleyard.errors import OutsideError
+from kaleyard.errors import DataError, OutsideError
 from kaleyard.runtime import formats
 
 __all__ = ["Cache", "CorruptEntryError", "Entry", "Value", "place_copy"]
@@ -69,7 +69,7 @@ class Cache:
             damaged = damaged or any(
                 formats.digest(folder / "values" / v.file) != (v.sha256, v.size) for v in values.values()
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, formats.DataError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
             self.remove(key)
             raise CorruptEntryError(key) from error
         if damaged:

@@ -42,12 +42,13 @@ def write_page(notebook: Path, target: Path, title: str) -> None:
 def _page(text: str, name: str, title: str) -> str:
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
+    from nbformat import ValidationError
 
     body, facts, banner = "", [("Notebook", name)], None
     try:
         cells, about = _cells(text)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        banner = {"what": f"{name} cannot be read as a notebook.", "more": _cut(str(error))}
+    except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+        banner = {"what": f"{name} cannot be read as a notebook.", "more": str(error)[:400]}
     else:
         banner = _banner(cells)
         facts += _facts(about)
@@ -102,7 +103,7 @@ def _tags(cell: Any) -> list[Any]:
 def _view(cell: Any) -> dict[str, Any]:
     """How a cell is shown: its label, whether it is folded, and how it ended."""
     ours, papermill = _ours(cell), _dict(cell["metadata"].get("papermill"))
-    role, number, status = ours.get("role"), ours.get("cell"), papermill.get("status")
+    role, number, status = str(ours.get("role")), ours.get("cell"), papermill.get("status")
     number = number if isinstance(number, int) else None
     raised = next((o for o in cell.get("outputs", []) if o["output_type"] == "error"), None)
     allowed = status != "failed" and "raises-exception" in _tags(cell)
@@ -115,11 +116,11 @@ def _view(cell: Any) -> dict[str, Any]:
         "kind": cell["cell_type"],
         "fold": folded,
         "open": state in ("failed", "stopped"),
-        "label": label or _FOLDED.get(str(role)) or named.capitalize(),
+        "label": label or _FOLDED.get(role) or named.capitalize(),
         "more": " · ".join(
             part for part in (named, "failed" if failed else "", "not run" * (state == "unrun")) if part
         ),
-        "named": named.capitalize() if role == "user" else _FOLDED.get(str(role), label) or "A cell",
+        "named": named.capitalize() if role == "user" else _FOLDED.get(role, label) or "A cell",
         "anchor": f"cell-{number}" if number else "",
         "state": f" {state}" if state else "",
         "raised": raised,

@@ -69,7 +69,7 @@ class Masked:
 
         with np.load(path, allow_pickle=False) as parts:
             told = loads(parts["kaleyard.json"])
-            mask = parts["mask"] if "mask" in parts else np.ma.nomask
+            mask = parts.get("mask", np.ma.nomask)
             fill = parts["fill_value"]
             return np.ma.MaskedArray(parts["data"], mask, fill_value=fill[()], hard_mask=told["hard_mask"])
 

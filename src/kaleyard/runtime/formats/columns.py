@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 from typing import Any
 
@@ -15,7 +15,7 @@ from kaleyard.runtime.formats.scalars import zone_meant, zone_told
 __all__ = ["column_meant", "column_told"]
 
 # Types that a column of objects may hold, one at a time: what Arrow reads back as the same type.
-_OBJECTS = {str, bytes, bool, int, decimal.Decimal, datetime.date}
+_OBJECTS = {str, bytes, bool, int, decimal.Decimal, dt.date}
 
 
 def column_told(encoder: Encoder, values: Any) -> tuple[Any, dict[str, Any]]:
@@ -44,10 +44,10 @@ def column_meant(decoder: Decoder, column: Any, told: dict[str, Any]) -> Any:
     import pandas as pd
 
     if "categories" in told:
-        dtype = pd.CategoricalDtype(labels_meant(decoder, told["categories"]), told["ordered"])
+        categories = pd.CategoricalDtype(labels_meant(decoder, told["categories"]), told["ordered"])
         if told.get("codes"):
-            return pd.Series(pd.Categorical.from_codes(column.to_numpy(), dtype=dtype))
-        return column.to_pandas().astype(dtype)
+            return pd.Series(pd.Categorical.from_codes(column.to_numpy(), dtype=categories))
+        return column.to_pandas().astype(categories)
     if told["dtype"] == "object":
         return _objects_meant(column, told)
     if "zone" in told:

@@ -125,7 +125,7 @@ class Decoder:
     def _tagged(self, data: dict[str, Any]) -> Any:
         from kaleyard.runtime.formats.kinds import kind_tagged
 
-        tag, value = data[TAG], data.get("value")
+        tag, value = data[TAG], data.get("value", "")
         if tag == "str":
             return bytes.fromhex(value).decode("utf-8", "surrogatepass")
         if tag == "int":

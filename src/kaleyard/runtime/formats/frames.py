@@ -1,8 +1,8 @@
 """Frames, series and indexes of pandas as Parquet, checked to come back as they were.
 
-What Parquet has no place for (the kind of index, labels that are no strings, frequencies, categories, attributes, which
-kind of nothing stands in a column) is told as JSON in the file's metadata, under "kaleyard". Every file is read back and
-compared before it counts as saved; over 50 MB that is done with 2000 rows of the value.
+What Parquet has no place for (the kind of index, labels that are no strings, frequencies, categories, attributes,
+which kind of nothing stands in a column) is told as JSON in the file's metadata, under "kaleyard". Every file is read
+back and compared before it counts as saved; over 50 MB that is done with 2000 rows of the value.
 """
 
 from __future__ import annotations

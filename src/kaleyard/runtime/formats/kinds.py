@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import collections
-import datetime
+import datetime as dt
 import decimal
 import enum
 import fractions
@@ -75,8 +75,10 @@ def _ordered(encoder: Encoder, value: Any) -> list[list[Any]]:
 
 _FACTORIES: dict[str, Any] = {
     cls.__name__: cls
-    for cls in (list, dict, set, frozenset, tuple, int, float, complex, bool, str, bytes, bytearray)
-    + (collections.Counter, collections.OrderedDict, collections.deque)
+    for cls in (
+        *(list, dict, set, frozenset, tuple, int, float, complex, bool, str, bytes, bytearray),
+        *(collections.Counter, collections.OrderedDict, collections.deque),
+    )
 }
 
 
@@ -97,11 +99,11 @@ def _deque(encoder: Encoder, value: collections.deque[Any]) -> dict[str, Any]:
     return {"maxlen": value.maxlen, "items": _items(encoder, value)}
 
 
-def _moment(encoder: Encoder, value: datetime.datetime | datetime.time) -> Any:
+def _moment(encoder: Encoder, value: dt.datetime | dt.time) -> Any:
     text = value.replace(tzinfo=None, fold=0).isoformat()
     if value.tzinfo is None and not value.fold:
         return text
-    if type(value.tzinfo) not in {type(None), datetime.timezone, zoneinfo.ZoneInfo}:
+    if type(value.tzinfo) not in {type(None), dt.timezone, zoneinfo.ZoneInfo}:
         raise DataError(f"the time zone {value.tzinfo!r} in it is neither of `zoneinfo` nor a fixed offset")
     return {"at": text, "fold": value.fold, "zone": encoder.encode(value.tzinfo)}
 
@@ -122,7 +124,7 @@ def _zone(_: Encoder, value: zoneinfo.ZoneInfo) -> str:
     return value.key
 
 
-def _offset(encoder: Encoder, value: datetime.timezone) -> list[Any]:
+def _offset(encoder: Encoder, value: dt.timezone) -> list[Any]:
     return [encoder.encode(part) for part in value.__getinitargs__()]  # type: ignore[attr-defined]
 
 
@@ -167,11 +169,11 @@ _EXACT: dict[type, Kind] = {
     complex: Kind("complex", _parts("real", "imag"), _made(complex)),
     decimal.Decimal: Kind("Decimal", _text, lambda _, data: decimal.Decimal(data)),
     fractions.Fraction: Kind("Fraction", _parts("numerator", "denominator"), _made(fractions.Fraction)),
-    datetime.datetime: Kind("datetime", _moment, _to_moment(datetime.datetime)),
-    datetime.time: Kind("time", _moment, _to_moment(datetime.time)),
-    datetime.date: Kind("date", _text, lambda _, data: datetime.date.fromisoformat(data)),
-    datetime.timedelta: Kind("timedelta", _parts("days", "seconds", "microseconds"), _made(datetime.timedelta)),
-    datetime.timezone: Kind("timezone", _offset, _made(datetime.timezone)),
+    dt.datetime: Kind("datetime", _moment, _to_moment(dt.datetime)),
+    dt.time: Kind("time", _moment, _to_moment(dt.time)),
+    dt.date: Kind("date", _text, lambda _, data: dt.date.fromisoformat(data)),
+    dt.timedelta: Kind("timedelta", _parts("days", "seconds", "microseconds"), _made(dt.timedelta)),
+    dt.timezone: Kind("timezone", _offset, _made(dt.timezone)),
     zoneinfo.ZoneInfo: Kind("ZoneInfo", _zone, lambda _, data: zoneinfo.ZoneInfo(data)),
     uuid.UUID: Kind("UUID", _uuid, _to_uuid),
     range: Kind("range", _parts("start", "stop", "step"), _made(range)),

@@ -13,7 +13,7 @@ __all__ = ["dtype_told", "labels_meant", "labels_told"]
 
 def labels_told(encoder: Encoder, index: Any) -> dict[str, Any]:
     """Any index by its class, values and names."""
-    import pandas as pd
+    pd = _pandas()
 
     if isinstance(index, pd.MultiIndex):
         levels = [labels_told(encoder, index.get_level_values(level)) for level in range(index.nlevels)]
@@ -42,7 +42,7 @@ def labels_told(encoder: Encoder, index: Any) -> dict[str, Any]:
 
 def labels_meant(decoder: Decoder, told: dict[str, Any]) -> Any:
     """The index that `labels_told` told."""
-    import pandas as pd
+    pd = _pandas()
 
     kind = told["kind"]
     if kind == "multi":
@@ -65,6 +65,13 @@ def labels_meant(decoder: Decoder, told: dict[str, Any]) -> Any:
         return _moments(decoder, told, name)
     values = [decoder.decode(value) for value in told["values"]]
     return pd.Index(values, dtype=told["dtype"], name=name, tupleize_cols=False)
+
+
+def _pandas() -> Any:
+    # As Any: the stubs of pandas do not know half of what is asked here.
+    import pandas as pd
+
+    return pd
 
 
 def _moments(decoder: Decoder, told: dict[str, Any], name: Any) -> Any:

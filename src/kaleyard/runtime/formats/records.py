@@ -80,7 +80,7 @@ def to_data_class(decoder: Decoder, data: dict[str, Any]) -> Any:
     told = {name for name, _ in data["fields"]}.union(data.get("unset", ()))
     if new := [name for name in _field_names(cls) if name not in told]:
         raise _changed(data["class"], f"has fields here that it had not when it was saved: {', '.join(new)}")
-    value = object.__new__(cls)
+    value: Any = object.__new__(cls)
     for name, item in data["fields"]:
         try:
             # Past the class's own __setattr__, which a frozen dataclass has to forbid this.
@@ -107,7 +107,7 @@ def _held(value: Any, name: str) -> Any:
     return getattr(value, name, _MISSING) if name in _slots(type(value)) else _MISSING
 
 
-def _check_ordinary(cls: type) -> None:
+def _check_ordinary(cls: Any) -> None:
     """Raises DataError for a dataclass with a say of its own in how it is copied, or with a base that holds data."""
     own = cls.__reduce__ is not object.__reduce__ or cls.__reduce_ex__ is not object.__reduce_ex__
     for name in ("__getstate__", "__setstate__"):

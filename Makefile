@@ -1,0 +1,64 @@
+# Two commands do everything on a machine that has Python 3.11+ and make:
+#   make run     the environment, then the reference pipeline to its end
+#   make test    the environment, then every check and test
+# `uv` is used where it is installed, plain venv and pip where not; both install requirements.lock.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The newest Python that the project supports, unless PYTHON says which.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+	2>/dev/null && { echo $$p; break; }; done)
+UV := $(shell command -v uv 2>/dev/null)
+NOTEBOOK ?= notebooks/housing.ipynb
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint unit notebooks components compile lock clean
+
+help: ## these targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+$(READY): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)$(UV)" || { echo "Kaleyard needs Python 3.11, 3.12 or 3.13; install one, or say PYTHON=..."; exit 4; }
+ifneq ($(UV),)
+	uv venv --quiet --allow-existing $(if $(PYTHON),--python $(PYTHON),--python 3.12) $(VENV)
+	uv pip sync --quiet --python $(BIN)/python requirements.lock
+	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+else
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+endif
+	@touch $@
+
+run: $(READY) ## the environment, then the reference pipeline
+	$(BIN)/kaleyard run $(NOTEBOOK) $(ARGS)
+
+test: lint unit notebooks components ## every check and test
+
+lint: $(READY) ## style, types, direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(READY) ## the tests
+	$(BIN)/pytest -q -n 2 --dist worksteal $(ARGS)
+
+notebooks: $(READY) ## the rules over the notebooks, and nbval against their stored outputs
+	$(BIN)/kaleyard check
+	$(BIN)/pytest -q --nbval notebooks
+
+components: $(READY) ## whether components/ is what the notebooks say
+	$(BIN)/kaleyard compile --check
+
+compile: $(READY) ## components/ from the notebooks
+	$(BIN)/kaleyard compile
+
+lock: ## new versions into requirements.lock (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header --upgrade \
+	  pyproject.toml -o requirements.lock
+
+clean: ## everything that was made
+	rm -rf $(VENV) .kaleyard runs build .mypy_cache .ruff_cache .pytest_cache
