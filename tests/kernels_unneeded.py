@@ -6,6 +6,8 @@ notebook in them are looked up where they arrive, as the runtime does.
 
 from __future__ import annotations
 
+import __future__
+
 import ast
 import asyncio
 import contextlib
@@ -75,7 +77,9 @@ def _namespace() -> dict[str, Any]:
 
 
 def _execute(source: str, names: dict[str, Any]) -> str:
-    code = compile(source, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    # As in a kernel, what `from __future__` says holds for all cells below.
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | (__future__.annotations.compiler_flag if "annotations" in names else 0)
+    code = compile(source, "<cell>", "exec", flags, dont_inherit=True)
     text = io.StringIO()
     with contextlib.redirect_stdout(text):
         if code.co_flags & inspect.CO_COROUTINE:

@@ -147,6 +147,15 @@ def test_no_box_lies_on_another_or_outside_the_picture(pipeline: Pipeline, down:
         assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
 
 
+def test_boxes_are_as_wide_as_their_names_in_any_script() -> None:
+    def width(name: str) -> float:
+        (x, _, right, _), *_ = boxes(as_svg(Pipeline("p", "n", (step(name),)))).values()
+        return right - x
+
+    assert width("ab") < 110 < 10 * 13.5 < width("データの前処理と学習") < 240
+    assert 220 < width("x" * 200) <= 240
+
+
 def test_every_edge_is_drawn_and_says_its_values() -> None:
     titles = [g.findtext(f"{SVG}title") for g in ET.fromstring(as_svg(chain())).iter(f"{SVG}g")]
     for one, other, names in chain().edges:

@@ -194,7 +194,9 @@ def test_a_link_counts_as_what_it_leads_to(tmp_path: Path) -> None:
     assert formats.digest(tmp_path / "one") == formats.digest(tmp_path / "two")
 
 
-@pytest.mark.parametrize(("leads_to", "what"), [("../out", "out of the folder"), ("none", "nowhere"), (".", "stands in")])
+@pytest.mark.parametrize(
+    ("leads_to", "what"), [("../out", "out of the folder"), ("none", "nowhere"), (".", "stands in")]
+)
 def test_a_link_that_leads_out_nowhere_or_round_is_refused(leads_to: str, what: str, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     (tmp_path / "folder").mkdir()
@@ -244,7 +246,9 @@ print(nested.format, formats.load("n", nested.format, folder / "n"))
 
 def _use(folder: Path) -> subprocess.CompletedProcess[str]:
     env = dict(os.environ, PYTHONPATH=str(folder))
-    return subprocess.run([sys.executable, "-c", USE, str(folder)], env=env, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", USE, str(folder)], env=env, capture_output=True, text=True, check=False
+    )
 
 
 def test_a_format_of_another_package_is_found_by_its_entry_point(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import nbformat
 import papermill
 import pytest
 from bs4 import BeautifulSoup
+from nbclient.exceptions import DeadKernelError
 
 from kaleyard.runtime.page import write_page
 
@@ -204,10 +205,24 @@ def test_a_notebook_whose_kernel_was_killed_says_where(tmp_path: Path) -> None:
     cells = [code("a", papermill={"status": "completed", "duration": 61.2}, cell=3)]
     cells += [code("b", papermill={"status": "running"}, cell=4), code("c", papermill={"status": "pending"}, cell=5)]
     page = page_of(tmp_path, *cells, papermill={"start_time": "2025-11-23T22:44:10+00:00", "duration": None})
-    assert page.find("aside").strong.string == "The kernel ended while cell 4 ran."
+    assert page.find("aside").strong.string == "Cell 4 did not end."
     assert page.find("aside").a["href"] == "#cell-4"
     assert "1 min 1 s" in page.find(id="cell-3").get_text()
     assert "2025-11-23 22:44 UTC" in page.header.get_text()
+
+
+def test_a_killed_kernel_is_seen_though_papermill_calls_every_cell_completed(tmp_path: Path) -> None:
+    kill = "import os, time\nprint('going', flush=True)\ntime.sleep(0.3)\nos.kill(os.getpid(), 9)"
+    cells = [code("1", cell=1), code(kill, cell=2), code("3", cell=3)]
+    python = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": python}), tmp_path / "in.ipynb")
+    with pytest.raises(DeadKernelError):
+        papermill.execute_notebook(str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb"), progress_bar=False)
+    write_page(tmp_path / "out.ipynb", tmp_path / "page.html", "t")
+    page: Soup = BeautifulSoup((tmp_path / "page.html").read_text("utf-8"), "html.parser")
+    assert page.find("aside").strong.string == "Cell 2 did not end."
+    assert [article["class"][2:] for article in page.select("article")] == [[], ["stopped"], ["unrun"]]
+    assert "going" in page.find(id="cell-2").get_text()
 
 
 @pytest.mark.parametrize(

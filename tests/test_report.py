@@ -197,7 +197,7 @@ def test_odd_numbers_and_files_do_not_stop_a_report(tmp_path: Path) -> None:
     run = failed(tmp_path)
     (tmp_path / "load" / "step.ipynb").write_text('{"cells": [{"outputs": [')
     (tmp_path / "train" / "step.ipynb").write_text(
-        '{"cells": [1, {"outputs": [{"data": {"image/png": "\\"><script>"}}]}]}'
+        '{"cells": [{"outputs": [{"data": {"image/png": "\\"><script>"}}]}]}'
     )
     run.steps["load"].metrics = {"a": math.nan, "b": math.inf, "c": 1e300, "d": -0.0000123, "e": 0.0}
     run.steps["train"].started = "not a time"

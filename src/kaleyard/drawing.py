@@ -18,7 +18,8 @@ from kaleyard.pipeline import Pipeline, Step
 
 __all__ = ["StepLook", "as_html", "as_json", "as_svg", "as_text", "render"]
 
-_ASSETS = Path(__file__).parent / "runtime" / "assets"
+# Ours, and what a step's page has too: one style for all pages, and no change of ours rebuilds a step's image.
+_ASSETS = (Path(__file__).parent / "assets", Path(__file__).parent / "runtime" / "assets")
 # No name holds these, but a default or a message may, and XML has no way to write them.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _BOUND = "\ue000"  # stands for a space that must not be a line's end
@@ -42,7 +43,7 @@ class StepLook:
 
 
 def render(template: str, **values: Any) -> str:
-    """The text of a template from runtime/assets, every value escaped."""
+    """The text of a template from assets or runtime/assets, every value escaped."""
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(loader=FileSystemLoader(_ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True)

@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from kaleyard.compiler.step_notebook import cell_numbers
 from kaleyard.errors import ParameterError, Place
 from kaleyard.pipeline import Parameter, Pipeline, Step
-from kaleyard.runtime.contract import COMMAND, METRICS, NOTEBOOK, PAGE, STEP_FOLDER, artifact_name
+from kaleyard.runtime.contract import CELLS_VARIABLE, COMMAND, METRICS, NOTEBOOK, PAGE, STEP_FOLDER, artifact_name
 
 if TYPE_CHECKING:
     from kfp.dsl.container_component_class import ContainerComponent
@@ -56,6 +57,7 @@ def make_component(pipeline: Pipeline, step: Step, image: str, name: str = "") -
     container = structures.ContainerSpecImplementation(
         image=image,
         command=list(COMMAND),
+        env={CELLS_VARIABLE: cell_numbers(step)},
         args=["--executor-input", "{{$}}", "--step", STEP_FOLDER, *guards],
     )
     spec = structures.ComponentSpec(

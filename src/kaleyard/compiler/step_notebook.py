@@ -12,7 +12,7 @@ from typing import Any
 from kaleyard.pipeline import Pipeline, Step
 from kaleyard.runtime.contract import METADATA
 
-__all__ = ["code_only", "step_notebook"]
+__all__ = ["cell_numbers", "code_only", "step_notebook"]
 
 _IMPORT = "from kaleyard.runtime import values as _kaleyard_values"
 
@@ -24,13 +24,11 @@ def step_notebook(pipeline: Pipeline, step: Step) -> bytes:
     if step.parameters:
         lines = [f"{n} = {types[n].default!r}" for n in step.parameters]
         cells.append(_cell("parameters", lines, role="parameters", tags=["parameters"]))
-    cells += [_cell(f"setup-{c.number}", [c.source], role="setup", number=c.number) for c in step.setup]
+    cells += [_cell(f"setup-{n}", [c.source], role="setup") for n, c in enumerate(step.setup, 1)]
     if step.inputs:
         lines = [_IMPORT, "", *(f"{i.name} = _kaleyard_values.load({i.name!r})" for i in step.inputs)]
         cells.append(_cell("load", lines, role="load"))
-    for index, cell in enumerate(step.cells):
-        name = f"cell-{cell.number}" if cell.number not in [c.number for c in step.cells[:index]] else f"more-{index}"
-        cells.append(_cell(name, [cell.source], role="user", number=cell.number, kind=cell.kind))
+    cells += [_cell(f"cell-{n}", [c.source], role="user", kind=c.kind) for n, c in enumerate(step.cells, 1)]
     lines = [f"_kaleyard_values.save({name!r}, {name})" for name in step.outputs]
     lines += [f"_kaleyard_values.metric({name!r}, {name})" for name in step.metrics]
     if {i.name for i in step.inputs} - set(step.outputs):
@@ -51,10 +49,25 @@ def step_notebook(pipeline: Pipeline, step: Step) -> bytes:
 
 
 def code_only(notebook: bytes) -> bytes:
-    """A step notebook without its prose: what counts in a content key, so that better words re-run nothing."""
+    """What counts of a step notebook in a content key: the code, and what it takes and gives.
+
+    Prose does not, so that better words rebuild and re-run nothing; nor do the defaults of parameters, whose values
+    every run hands over.
+    """
     data = json.loads(notebook)
-    data["cells"] = [c for c in data["cells"] if c["cell_type"] == "code"]
-    return json.dumps(data, sort_keys=True, ensure_ascii=False).encode()
+    told = data["metadata"][METADATA]
+    told["parameters"] = {name: p["type"] for name, p in told["parameters"].items()}
+    code = [c for c in data["cells"] if c["cell_type"] == "code" and c["metadata"][METADATA]["role"] != "parameters"]
+    sources = [(c["metadata"][METADATA]["role"], "".join(c["source"])) for c in code]
+    return json.dumps([told, sources], sort_keys=True, ensure_ascii=False).encode()
+
+
+def cell_numbers(step: Step) -> str:
+    """Which cells of the user's notebook the setup and user cells of the step notebook are, in their order: "3,14,15".
+
+    It is told to the step beside its notebook: numbers shift with every cell added above, the content does not.
+    """
+    return ",".join(str(c.number) for c in (*step.setup, *step.cells))
 
 
 def _interface(pipeline: Pipeline, step: Step) -> dict[str, Any]:
@@ -75,16 +88,9 @@ def _interface(pipeline: Pipeline, step: Step) -> dict[str, Any]:
 
 
 def _cell(
-    name: str,
-    lines: list[str],
-    *,
-    role: str,
-    number: int | None = None,
-    kind: str = "code",
-    tags: list[str] | None = None,
+    name: str, lines: list[str], *, role: str, kind: str = "code", tags: list[str] | None = None
 ) -> dict[str, Any]:
-    ours: dict[str, Any] = {"role": role} | ({"cell": number} if number is not None else {})
-    metadata: dict[str, Any] = {METADATA: ours} | ({"tags": tags} if tags else {})
+    metadata: dict[str, Any] = {METADATA: {"role": role}} | ({"tags": tags} if tags else {})
     cell: dict[str, Any] = {
         "cell_type": kind,
         "id": name,

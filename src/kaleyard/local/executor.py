@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kaleyard.errors import OutsideError, Place, StepError, StepStoppedError, StepTimeoutError, from_dict
-from kaleyard.runtime.contract import FAILURE_FILE
+from kaleyard.runtime.contract import CELLS_VARIABLE, FAILURE_FILE
 
 __all__ = ["EXECUTORS", "Executor", "ProcessExecutor", "StepTask"]
 
@@ -27,7 +27,7 @@ class StepTask:
     """What an executor is given: the step's folder (with step.ipynb), its executor input, and where its log goes.
 
     `project` is the root that the step's modules and files are relative to; `guard` names inputs that later steps
-    also take; `timeout` is in seconds, None for no limit.
+    also take; `cells` are the numbers of its cells in the user's notebook; `timeout` is in seconds, None for no limit.
     """
 
     place: Place
@@ -37,6 +37,7 @@ class StepTask:
     log: Path
     project: Path
     guard: Sequence[str] = ()
+    cells: str = ""
     timeout: float | None = None
 
 
@@ -103,7 +104,13 @@ class ProcessExecutor:
             if self._stopped:
                 raise StepStoppedError("the step was not started", place=task.place)
             process = subprocess.Popen(
-                command, cwd=task.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command,
+                env=os.environ | {CELLS_VARIABLE: task.cells},
+                cwd=task.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
             self._running.add(process)
             return process

@@ -40,7 +40,7 @@ def write_report(run: Run) -> None:
     page = _page(run)
     spare = run.report.with_suffix(".html.part")
     try:
-        spare.write_text(page, encoding="utf-8", errors="replace")
+        spare.write_text(page, encoding="utf-8")
         spare.replace(run.report)
     except OSError as error:
         raise OutsideError(f"{run.report} cannot be written: {error.strerror}", fix="Free the disk.") from error

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kaleyard.compiler.content import key_of, project_files, runner_key
-from kaleyard.compiler.step_notebook import code_only, step_notebook
+from kaleyard.compiler.step_notebook import cell_numbers, code_only, step_notebook
 from kaleyard.errors import Place, StepError
 from kaleyard.local.cache import Cache, CorruptEntryError, Entry, Value, place_copy
 from kaleyard.local.environment import environment_key
@@ -125,6 +125,7 @@ class StepWork:
             log=self.folder / "log.txt",
             project=self.given.project.root,
             guard=self.guard,
+            cells=cell_numbers(self.step),
             timeout=self.timeout,
         )
         write_whole(task.executor_input, json.dumps(self._executor_input(task.output_file)))

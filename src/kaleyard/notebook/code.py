@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from kaleyard.errors import NotebookError, Place
-from kaleyard.notebook.names import Names
+from kaleyard.notebook.names import Known, Names
 from kaleyard.notebook.paths import trace
 
 __all__ = ["Unit", "parse_cell", "units"]
@@ -41,39 +43,53 @@ class Unit:
 def parse_cell(source: str, place: Place) -> ast.Module:
     """The syntax tree of a cell as IPython would run it. Raises NotebookError, with the line, for bad syntax."""
     try:
-        return _parse(source)
-    except SyntaxError:
-        pass
-    try:
-        return _with_magics(_parse(_transformed(source)))
+        return _parsed(source)
     except SyntaxError as error:
         raise NotebookError(
             f"this is no valid Python (line {error.lineno}): {error.msg}", place=place, fix="Mend or skip the cell."
         ) from error
 
 
-def units(cell: int, source: str, place: Place) -> tuple[Unit, ...]:
-    """The cell's top-level statements, each with the comments above it; the whole cell where magics span lines."""
-    tree = parse_cell(source, place)
+@lru_cache(maxsize=16_384)
+def _parsed(source: str) -> ast.Module:
+    try:
+        return _parse(source)
+    except SyntaxError:
+        return _with_magics(_parse(_transformed(source)))
+
+
+def units(cell: int, source: str, place: Place, known: Known | None = None) -> tuple[Unit, ...]:
+    """The cell's top-level statements, each with the comments above it; the whole cell where magics span lines.
+
+    `known` is what was defined and imported before the cell.
+    """
+    known = known or Known()
+    found = []
+    for text, group in _pieces(source, parse_cell(source, place)):
+        names = trace([(cell, ast.Module(group, []))], known)
+        known = known.then(names)
+        found.append(Unit(cell, text, tuple(group), names))
+    return tuple(found)
+
+
+def _pieces(source: str, tree: ast.Module) -> Iterator[tuple[str, list[ast.stmt]]]:
     lines = source.split("\n")
     if not tree.body:
-        return ()
+        return
     if max(n.end_lineno or 0 for n in tree.body) > len(lines) or re.search(r"(?m)^\s*%%", source):
-        return (Unit(cell, source, tuple(tree.body), trace([(cell, tree)])),)
+        yield source, tree.body
+        return
     groups: list[list[ast.stmt]] = []
     for node in tree.body:
         if groups and _first_line(node) <= (groups[-1][-1].end_lineno or 0):
             groups[-1].append(node)
         else:
             groups.append([node])
-    found, start = [], 0
+    start = 0
     for group in groups:
         end = group[-1].end_lineno or len(lines)
-        text = "\n".join(lines[start:end]).strip("\n")
-        module = ast.Module(list(group), [])
-        found.append(Unit(cell, textwrap.dedent(text), tuple(group), trace([(cell, module)])))
+        yield textwrap.dedent("\n".join(lines[start:end]).strip("\n")), group
         start = end
-    return tuple(found)
 
 
 def _parse(source: str) -> ast.Module:

@@ -6,22 +6,21 @@ says `prev:`, steps it comes after are asked first. Functions, classes and impor
 
 from __future__ import annotations
 
-import ast
 import builtins
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kaleyard.notebook.carried import Carried, is_class
 from kaleyard.notebook.code import Unit
 from kaleyard.notebook.names import Names, Site
 from kaleyard.notebook.scopes import Deferred
 
-__all__ = ["Ambiguous", "Missing", "StepCode", "StepFlow", "imported_modules", "resolve"]
+__all__ = ["Ambiguous", "Conflict", "Missing", "StepCode", "StepFlow", "resolve"]
 
 # What IPython puts into every notebook's namespace, beside Python's own.
 _GIVEN = frozenset(dir(builtins)) | {
     *("display", "get_ipython", "In", "Out", "exit", "quit", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh"),
-    *("_dh", "__name__", "__builtins__", "__doc__"),
+    *("_dh", "__name__", "__builtins__", "__doc__", "__annotations__"),
 }
 
 
@@ -40,6 +39,11 @@ class StepCode:
     parameters: frozenset[str] = frozenset()
     prev: tuple[str, ...] = ()
     notebook: str = ""
+    cells: tuple[int, ...] = ()
+
+    def given_in(self, name: str) -> int:
+        """The last cell that gives the name a value."""
+        return max((u.cell for u in self.units if name in u.names.gives), default=self.cells[-1] if self.cells else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +65,37 @@ class Ambiguous:
     site: Site
 
 
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A name that means one thing in a step and another in code the step carries; `what` tells which two."""
+
+    name: str
+    step: str
+    site: Site
+    what: str
+
+
 @dataclass(slots=True)
 class StepFlow:
-    """What a step takes, gives and carries; `setup` are the units of other cells it needs, in notebook order."""
+    """What a step takes, gives and carries; `setup` are the units of other cells it needs, in notebook order.
+
+    `late` are those of them that read inputs as they run, and so come after loading.
+    """
 
     inputs: dict[str, str] = field(default_factory=dict)
     setup: list[Unit] = field(default_factory=list)
+    late: list[Unit] = field(default_factory=list)
     parameters: set[str] = field(default_factory=set)
     outputs: set[str] = field(default_factory=set)
     upstream: set[str] = field(default_factory=set)
     missing: list[Missing] = field(default_factory=list)
     ambiguous: list[Ambiguous] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
+
+    @property
+    def carried(self) -> list[Unit]:
+        """Every unit of other cells that goes with the step."""
+        return [*self.setup, *self.late]
 
 
 def resolve(steps: Sequence[StepCode]) -> dict[str, StepFlow]:
@@ -80,14 +104,22 @@ def resolve(steps: Sequence[StepCode]) -> dict[str, StepFlow]:
     Names nothing makes, and names several steps make, are told in the flows and raise nothing.
     """
     flows: dict[str, StepFlow] = {}
+    before: dict[str, frozenset[str]] = {}
     used: dict[str, set[str]] = {}
     for step in steps:
         for names in (step.names, *(u.names for u in step.shared)):
             used.setdefault(step.notebook, set()).update(names.reads, names.maybe_reads)
-    for index, step in enumerate(steps):
-        flows[step.name] = _Resolver(step, steps[:index], flows, used[step.notebook]).run()
-        for name, maker in flows[step.name].inputs.items():
+    makers: dict[str, list[StepCode]] = {}
+    earlier: dict[str, StepCode] = {}
+    for step in steps:
+        flow = _Resolver(step, earlier, makers, flows, before, used[step.notebook]).run()
+        flows[step.name] = flow
+        before[step.name] = frozenset(flow.upstream).union(*(before[n] for n in flow.upstream))
+        for name, maker in flow.inputs.items():
             flows[maker].outputs.add(name)
+        for name in step.names.gives:
+            makers.setdefault(name, []).append(step)
+        earlier[step.name] = step
     return flows
 
 
@@ -95,18 +127,26 @@ class _Resolver:
     """Finds where one step's names come from; asks for names until no new one is needed."""
 
     def __init__(
-        self, step: StepCode, earlier: Sequence[StepCode], flows: Mapping[str, StepFlow], used: set[str]
+        self,
+        step: StepCode,
+        earlier: Mapping[str, StepCode],
+        makers: Mapping[str, Sequence[StepCode]],
+        flows: Mapping[str, StepFlow],
+        before: Mapping[str, frozenset[str]],
+        used: set[str],
     ) -> None:
         self.step = step
-        self.earlier = {s.name: s for s in earlier}
-        self.order = [s.name for s in earlier]
+        self.earlier = earlier
+        self.makers = makers
         self.flows = flows
-        self.shared = step.shared
-        self.used = used
+        self.done = before
         self.flow = StepFlow()
         self.seen: set[str] = set()
-        self.taken: dict[int, Unit] = {}
-        self.before = self._ancestors(p for p in step.prev if p in flows)
+        self.fixed: set[tuple[str, str]] = set()
+        self.carried = Carried(step.shared, used)
+        told = [p for p in step.prev if p in flows]
+        self.before = frozenset(told).union(*(before[p] for p in told))
+        self.start = min(step.cells, default=0)
 
     def run(self) -> StepFlow:
         names = self.step.names
@@ -114,15 +154,18 @@ class _Resolver:
             self.need(name, site, certain=True)
         for name, site in names.maybe_reads.items():
             self.need(name, site, certain=False)
-        for name in sorted(names.may_make):
-            self.need(name, names.sites.get(name, (0, 1)), certain=False)
-        self._take_star_imports()
-        self._take_effects()
-        every = [u for s in self.earlier.values() for u in s.units] + list(self.shared)
-        place = {id(u): n for n, u in enumerate(every)}
-        self.flow.setup = sorted(self.taken.values(), key=lambda u: (u.cell, place[id(u)]))
+        for name in sorted({*names.may_make, *names.changes} - names.makes):
+            self.need(name, names.sites.get(name) or names.changes.get(name) or (0, 1), certain=False)
+        for unit in self.carried.always():
+            self._take(unit, None)
+        while effects := list(self.carried.effects(self.start)):
+            for unit in effects:
+                self._take(unit, None)
+        self._arrange()
         self.flow.upstream = {*self.flow.inputs.values(), *(p for p in self.step.prev if p in self.flows)}
         return self.flow
+
+    # -- names as they are when the step runs ----------------------------------------------------------------
 
     def need(self, name: str, site: Site, *, certain: bool) -> None:
         """Find where `name` comes from; a name that is not certainly read is not missed."""
@@ -130,10 +173,14 @@ class _Resolver:
             return
         self.seen.add(name)
         maker = self._maker(name, site, certain=certain)
+        unit = self.carried.maker(name, self.start)
+        if maker is not None and unit is not None and maker.name not in self.before:
+            # A shared cell below the steps that made the name has the last word.
+            maker = maker if not maker.given_in(name) < unit.cell < self.start else None
         if maker is not None:
-            self._take_from(maker, name)
-        elif unit := self._shared_unit(name):
-            self._take(unit, site)
+            self._take_from(maker, name, site)
+        elif unit is not None:
+            self._take(unit, None)
         elif name in self.step.parameters:
             self.flow.parameters.add(name)
         elif certain and name not in _GIVEN and not self._star():
@@ -141,120 +188,136 @@ class _Resolver:
         elif not certain:
             self.seen.discard(name)
 
-    def _maker(self, name: str, site: Site, *, certain: bool) -> str | None:
-        makers = [n for n in self.order if name in self.earlier[n].names.gives]
+    def _maker(self, name: str, site: Site, *, certain: bool) -> StepCode | None:
+        makers = self.makers.get(name, ())
         if not makers:
             return None
-        asked = [m for m in makers if m in self.before]
-        near = [m for m in makers if self.earlier[m].notebook == self.step.notebook]
+        asked = [m for m in makers if m.name in self.before]
+        near = [m for m in makers if m.notebook == self.step.notebook]
         candidates = asked or near or makers
         last = candidates[-1]
-        done = self._ancestors([last])
-        loose = [m for m in candidates if m != last and m not in done]
+        done = self.done[last.name]
+        loose = [m.name for m in candidates if m is not last and m.name not in done]
         if loose and certain:
-            self.flow.ambiguous.append(Ambiguous(name, self.step.name, (*loose, last), site))
+            self.flow.ambiguous.append(Ambiguous(name, self.step.name, (*loose, last.name), site))
         return last
 
-    def _take_from(self, maker: str, name: str) -> None:
-        names = self.earlier[maker].names
-        own = reversed(self.earlier[maker].units)
-        unit = next((u for u in own if name in u.names.makes | u.names.may_make), None)
+    def _take_from(self, maker: StepCode, name: str, site: Site) -> None:
+        names = maker.names
+        unit = next((u for u in reversed(maker.units) if name in u.names.makes | u.names.may_make), None)
         as_source = name in names.definitions or name in names.imports
         if as_source and unit is not None and unit.is_definition and name not in names.changes:
-            self._take(unit, (unit.cell, 1))
+            self._take(unit, maker)
             return
-        self.flow.inputs[name] = maker
-        for other in (*self.flows[maker].setup, *self.earlier[maker].units):
+        self._input(name, maker, site)
+        every = [(u, None) for u in self.flows[maker.name].carried] + [(u, maker) for u in maker.units]
+        for other, owner in every:
             # A value may be of a class that its maker defines or carries: reading it back needs the class.
-            if other.is_definition and any(_is_class(other, n) for n in other.names.definitions):
-                self._take(other, (other.cell, 1), certain=False)
+            if other.is_definition and any(is_class(other, n) for n in other.names.definitions):
+                if name in other.names.definitions:
+                    what = f"it is a class that step {maker.name} changes, and a class travels as it was written"
+                    self._conflict(name, site, what)
+                self._take(other, owner, certain=False)
 
-    def _take(self, unit: Unit, site: Site, *, certain: bool = True) -> None:
-        if id(unit) in self.taken:
+    def _input(self, name: str, maker: StepCode, site: Site) -> None:
+        other = self.flow.inputs.setdefault(name, maker.name)
+        if other != maker.name:
+            what = f"it is needed as step {maker.name} makes it and as step {other} does"
+            self._conflict(name, site, what)
+
+    def _conflict(self, name: str, site: Site, what: str) -> None:
+        if all(c.name != name for c in self.flow.conflicts):
+            self.flow.conflicts.append(Conflict(name, self.step.name, site, what))
+
+    # -- code that goes along --------------------------------------------------------------------------------
+
+    def _take(self, unit: Unit, owner: StepCode | None, *, certain: bool = True) -> None:
+        """Carry a unit, of a step (`owner`) or of the shared cells, and all that it needs."""
+        if not self.carried.take(unit):
             return
-        self.taken[id(unit)] = unit
-        for name, (cell, line) in unit.names.reads.items():
-            self.need(name, (cell, line), certain=certain)
+        if owner is None:
+            owner = self._owner(unit)
+        for name, site in unit.names.reads.items():
+            self._need_then(name, unit, owner, site, certain=certain)
+        for name in sorted({*unit.names.through, *unit.names.changes} - set(unit.names.reads)):
+            self._need_then(name, unit, owner, (unit.cell, 1), certain=False)
         for what in unit.names.definitions.values():
             self._need_deferred(what, unit.cell, certain=certain)
-        for name in unit.names.maybe_reads:
+        for name, site in unit.names.maybe_reads.items():
             self.need(name, site, certain=False)
-        for other in self.shared:
-            # The same name bound again elsewhere (a fallback import, say) belongs to it.
-            if other is not unit and unit.names.gives & other.names.gives and not other.is_effect:
-                self._take(other, site, certain=certain)
+        for other in self.carried.companions(unit, self.start):
+            self._take(other, None, certain=certain)
+
+    def _owner(self, unit: Unit) -> StepCode | None:
+        if any(u is unit for u in self.step.shared):
+            return None
+        return next((s for s in self.earlier.values() if any(u is unit for u in s.units)), None)
 
     def _need_deferred(self, what: Deferred, cell: int, *, certain: bool) -> None:
         own = self.step.names.gives
         for name, line in what.reads.items():
             self.need(name, (cell, line), certain=certain and name not in own)
+        for name in sorted(what.notes):
+            self.need(name, (cell, 1), certain=False)
 
-    def _shared_unit(self, name: str) -> Unit | None:
-        return next((u for u in reversed(self.shared) if name in u.names.makes | u.names.may_make), None)
+    def _need_then(self, name: str, unit: Unit, owner: StepCode | None, site: Site, *, certain: bool) -> None:
+        """Find what `name` was when the unit, which runs again in this step, ran in the notebook."""
+        maker = self._maker_then(name, unit, owner, site)
+        if maker is not None:
+            names = maker.names
+            if name in names.definitions or name in names.imports:
+                self._take_from(maker, name, site)
+                return
+            self._input(name, maker, site)
+            self.fixed.add((name, maker.name))
+            return
+        before = self.start if owner is None else min(owner.cells, default=0)
+        made = self.carried.maker(name, min(unit.cell + 1, before) if owner is None else before, unless=unit)
+        if made is not None:
+            self._take(made, None, certain=certain)
+        elif name in self.step.parameters:
+            self.flow.parameters.add(name)
+        elif certain and name not in _GIVEN and not self._star() and name not in unit.names.gives:
+            self.flow.missing.append(Missing(name, self.step.name, site))
+
+    def _maker_then(self, name: str, unit: Unit, owner: StepCode | None, site: Site) -> StepCode | None:
+        makers = self.makers.get(name, ())
+        if owner is None:
+            # Shared cells run at their own place in the notebook, mostly before every step.
+            early = [m for m in makers if m.notebook == self.step.notebook and m.given_in(name) < unit.cell]
+            return early[-1] if early else None
+        if name in owner.names.gives:
+            index = next(i for i, u in enumerate(owner.units) if u is unit)
+            if any(name in u.names.gives for u in owner.units[:index]):
+                if any(name in u.names.gives for u in owner.units[index + 1 :]):
+                    what = f"code of step {owner.name} uses it before that step changes it"
+                    self._conflict(name, site, what)
+                return owner
+        order = list(self.earlier)
+        early = [m for m in makers if order.index(m.name) < order.index(owner.name)]
+        asked = [m for m in early if m.name in self.done[owner.name]]
+        return (asked or early or [None])[-1]  # type: ignore[list-item]
 
     def _star(self) -> bool:
-        return self.step.names.star or any(u.names.star for u in self.shared)
+        return self.step.names.star or any(u.names.star for u in self.step.shared)
 
-    def _take_star_imports(self) -> None:
-        """A star import may give any name: it goes with every step."""
-        for unit in self.shared:
-            if unit.names.star:
-                self._take(unit, (unit.cell, 1))
-
-    def _take_effects(self) -> None:
-        """Statements run for their effect go along with what they touch: `pd.set_option` where pandas goes.
-
-        Those that touch the standard library alone (`warnings.filterwarnings`, `random.seed`) always go.
-        """
-        binding = {n: u for u in self.shared for n in u.names.makes | u.names.may_make}
-        again = True
-        while again:
-            again = False
-            for unit in self.shared:
-                if id(unit) in self.taken or not (unit.is_effect or self._unused_import(unit)):
-                    continue
-                used = [binding[n] for n in unit.names.reads if n in binding]
-                loose = not used or all(_is_standard(u) for u in used)
-                if (unit.is_effect and (loose or any(id(u) in self.taken for u in used))) or (
-                    not unit.is_effect and self._package_taken(unit)
-                ):
-                    self._take(unit, (unit.cell, 1))
-                    again = True
-
-    def _unused_import(self, unit: Unit) -> bool:
-        """An import that no code of the notebook uses by name is there for its effect."""
-        return bool(unit.names.imports) and unit.is_definition and not unit.names.imports & self.used
-
-    def _package_taken(self, unit: Unit) -> bool:
-        mine = imported_modules(unit)
-        return any(mine & imported_modules(u) for u in self.taken.values())
-
-    def _ancestors(self, names: Iterable[str]) -> set[str]:
-        found: set[str] = set()
-        todo = list(names)
-        while todo:
-            name = todo.pop()
-            if name not in found:
-                found.add(name)
-                todo.extend(self.flows[name].upstream)
-        return found
+    def _arrange(self) -> None:
+        """Put what is carried in the notebook's order, in two: what runs before the inputs are loaded, and after."""
+        late: set[str] = set()
+        for unit in self.carried.in_order([*(u for s in self.earlier.values() for u in s.units)]):
+            reads = {*unit.names.reads, *(n for n in unit.names.through if n in self.flow.inputs)}
+            loaded = {n for n in reads if (n, self.flow.inputs.get(n)) in self.fixed}
+            if loaded or late.intersection(unit.names.reads):
+                late |= unit.names.makes | unit.names.may_make
+                self.flow.late.append(unit)
+                for name in sorted(reads - loaded - late):
+                    if name in self.flow.inputs and name in unit.names.reads:
+                        what = f"code it carries from cell {unit.cell} uses it as it was before the steps"
+                        self._conflict(name, unit.names.reads[name], what)
+            else:
+                self.flow.setup.append(unit)
+        for name in sorted(self.flow.parameters & set(self.flow.inputs)):
+            what = f"it is a parameter, which code it carries uses, and step {self.flow.inputs[name]} sets it anew"
+            self._conflict(name, (0, 1), what)
 
 
-def imported_modules(unit: Unit) -> set[str]:
-    """The top-level modules that a unit imports."""
-    found: set[str] = set()
-    for node in (n for top in unit.nodes for n in ast.walk(top)):
-        if isinstance(node, ast.Import):
-            found.update(a.name.partition(".")[0] for a in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.partition(".")[0])
-    return found
-
-
-def _is_standard(unit: Unit) -> bool:
-    packages = imported_modules(unit)
-    return bool(packages) and packages <= sys.stdlib_module_names
-
-
-def _is_class(unit: Unit, name: str) -> bool:
-    return any(isinstance(n, ast.ClassDef) and n.name == name for n in unit.nodes)

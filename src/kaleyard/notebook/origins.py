@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from kaleyard.notebook.carried import imported_modules
 from kaleyard.notebook.code import Unit
-from kaleyard.notebook.flow import StepCode, StepFlow, imported_modules
+from kaleyard.notebook.flow import StepCode, StepFlow
 
 __all__ = ["Origins"]
 
@@ -31,7 +32,7 @@ class Origins:
         return self._known[key]
 
     def _find(self, step: str, name: str) -> Iterable[str]:
-        own = (*self._flows[step].setup, *self._code[step].units)
+        own = (*self._flows[step].carried, *self._code[step].units)
         wanted, todo = set[str](), [name]
         while todo:
             one = todo.pop()

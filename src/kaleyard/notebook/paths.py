@@ -7,22 +7,24 @@ A name read while bound on no path must come from outside; one bound on some pat
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from kaleyard.notebook.names import Expressions, Names
-from kaleyard.notebook.scopes import Deferred, default_values, deferred, definition_parts
+from kaleyard.notebook.changes import aliases, bound_names, iterated_roots
+from kaleyard.notebook.names import Expressions, Known, Names
+from kaleyard.notebook.scopes import annotations as annotations_of
+from kaleyard.notebook.scopes import default_values, deferred, definition_parts
 
 __all__ = ["trace"]
 
 
-def trace(code: Iterable[tuple[int, ast.Module]], known: Mapping[str, Deferred] | None = None) -> Names:
+def trace(code: Iterable[tuple[int, ast.Module]], known: Known | None = None) -> Names:
     """What the cells' code, run in order in one namespace, does with names.
 
-    `code` gives cell numbers with their parsed source; `known` are functions defined elsewhere, so that a call
-    of one counts what it changes among its arguments.
+    `code` gives cell numbers with their parsed source; `known` is what was defined and imported before, so that a
+    call of a function counts what it changes.
     """
-    walker = _Statements(dict(known or {}))
+    walker = _Statements(known or Known())
     for cell, tree in code:
         walker.cell = cell
         walker.statements(tree.body)
@@ -40,19 +42,29 @@ class _Statements(Expressions):
     def branch(self) -> Iterator[None]:
         """Code that may not run: what it binds is bound on some paths only."""
         before = set(self.bound)
+        self.depth += 1
         yield
+        self.depth -= 1
         self.bound &= before
 
     def either(self, *branches: Iterable[ast.stmt]) -> None:
         """Exactly one of the branches runs: bound on every path is what all of them bind."""
         before, results = set(self.bound), []
+        self.depth += 1
         for body in branches:
             self.bound = set(before)
             body = list(body)  # noqa: PLW2901 - an iterable is read once
             self.statements(body)
             if not _leaves(body):
                 results.append(self.bound)
+        self.depth -= 1
         self.bound = set.intersection(*results) if results else before
+
+    def same(self, pairs: Iterable[tuple[str, set[str]]]) -> None:
+        """Names that may be the same object as other names from now on."""
+        for name, roots in pairs:
+            if roots:
+                self.alias.setdefault(name, set()).update(roots)
 
     def statements(self, body: Iterable[ast.stmt]) -> None:
         for statement in body:
@@ -69,9 +81,13 @@ class _Statements(Expressions):
         self.visit(node.value)
         for each in node.targets:
             self.visit(each)
+            self.same(aliases(each, node.value))
+        # `a = b = []`: every name is the same object.
+        names = [n for each in node.targets for n in bound_names(each)] if len(node.targets) > 1 else []
+        self.same((name, set(names) - {name}) for name in names)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        self.visit(node.annotation)
+        self.note(node.annotation)
         if node.value is not None:
             self.visit(node.value)
             self.visit(node.target)
@@ -80,8 +96,11 @@ class _Statements(Expressions):
         self.visit(node.value)
         if isinstance(node.target, ast.Name):
             self.read(node.target.id, node.lineno)
-            # `x += y` changes a list or an array in place, whoever else holds it.
+            # `x += y` changes a list or an array in place, whoever else holds it; numbers mostly have no other names.
+            kept = self.alias if isinstance(node.value, (ast.List, ast.Dict, ast.Set, ast.ListComp)) else {}
+            kept, self.alias = self.alias, kept
             self.change(node.target.id, node.lineno)
+            self.alias = kept
         self.visit(node.target)
 
     def visit_Import(self, node: ast.Import) -> None:
@@ -100,18 +119,22 @@ class _Statements(Expressions):
     def _definition(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
         for part in definition_parts(node):
             self.visit(part)
+        own = {node.name, *_stored_in(node.body)} if isinstance(node, ast.ClassDef) else set()
+        for note in annotations_of(node):
+            self.note(note, own)
         what = deferred(node)
         if isinstance(node, ast.ClassDef):
             self._class_body(node)
         self.bind(node.name, node.lineno)
         self.names.definitions[node.name] = what
+        self.methods |= what.methods
 
     def _class_body(self, node: ast.ClassDef) -> None:
         """A class body runs at once, in a scope of its own; its methods' bodies do not."""
         own: set[str] = set()
         for statement in node.body:
             if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                part: list[ast.stmt] = [ast.Expr(p) for p in definition_parts(statement) if isinstance(p, ast.expr)]
+                part: list[ast.stmt] = [ast.Expr(p) for p in definition_parts(statement)]
             else:
                 part = [statement]
             for name, line in deferred(ast.ClassDef(node.name, [], [], part, [])).reads.items():
@@ -136,6 +159,7 @@ class _Statements(Expressions):
         self.visit(node.iter)
         with self.branch():
             self.visit(node.target)
+            self.same((name, iterated_roots(node.iter) - {name}) for name in bound_names(node.target))
             self.statements(node.body)
         with self.branch():
             self.statements(node.orelse)
@@ -202,6 +226,11 @@ class _Statements(Expressions):
         self.generic_visit(node)
         if node.rest:
             self.bind(node.rest, node.lineno)
+
+
+def _stored_in(body: Iterable[ast.stmt]) -> Iterator[str]:
+    for statement in body:
+        yield from _stored(statement)
 
 
 def _stored(statement: ast.stmt) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from kaleyard.errors import NotebookError, Place
 from kaleyard.notebook.code import Unit, parse_cell, units
 from kaleyard.notebook.flow import StepCode, StepFlow, resolve
+from kaleyard.notebook.names import Known
 from kaleyard.notebook.needs import Needs, find_needs
 from kaleyard.notebook.origins import Origins
 from kaleyard.notebook.outline import Outline, OutlineStep, read_outline
@@ -69,22 +70,49 @@ def read(path: Path, project: Project) -> Reading:
     sources = {c.number: c.source for c in notebook.cells}
     declared = read_parameters(((n, sources[n]) for n in outline.parameters), notebook.name)
     metrics = read_metrics(((n, sources[n]) for n in outline.metrics), notebook.name)
-    shared = tuple(u for n in sorted(outline.shared) for u in units(n, sources[n], Place(notebook.name, n)))
-    known = {name: what for u in shared for name, what in u.names.definitions.items()}
+    known = Known(lazy_notes=any(_has_future(c.source) for c in notebook.code_cells))
+    shared: list[Unit] = []
+    for number in sorted(outline.shared):
+        shared += (more := units(number, sources[number], Place(notebook.name, number), known))
+        known = _after(known, more)
     parameters = frozenset(p.name for p in declared.parameters)
     code: dict[str, StepCode] = {}
     for step in outline.steps:
-        trees = [(n, parse_cell(sources[n], Place(notebook.name, n, step.name))) for n in step.cells]
-        own = tuple(u for n in step.cells for u in units(n, sources[n], Place(notebook.name, n, step.name)))
-        names = trace(trees, known)
-        known = known | names.definitions
-        code[step.name] = StepCode(step.name, own, names, shared, parameters, step.prev, notebook.name)
+        code[step.name] = _step_code(step, notebook, sources, tuple(shared), parameters, known)
+        known = known.then(code[step.name].names)
     flows = resolve(list(code.values()))
     _add_results(outline, code, flows, sources)
     reading = Reading(project, notebook, outline, _empty(notebook, outline), code, flows)
     reading.parameters, reading.metrics = declared, metrics
     reading.pipeline = _pipeline(reading, _metrics_by_step(metrics.metrics, code))
     return reading
+
+
+def _step_code(
+    step: OutlineStep,
+    notebook: Notebook,
+    sources: Mapping[int, str],
+    shared: tuple[Unit, ...],
+    parameters: frozenset[str],
+    known: Known,
+) -> StepCode:
+    trees = [(n, parse_cell(sources[n], Place(notebook.name, n, step.name))) for n in step.cells]
+    own: list[Unit] = []
+    names, then = trace(trees, known), known
+    for number in step.cells:
+        own += (more := units(number, sources[number], Place(notebook.name, number, step.name), then))
+        then = _after(then, more)
+    return StepCode(step.name, tuple(own), names, shared, parameters, step.prev, notebook.name, step.cells)
+
+
+def _after(known: Known, made: Iterable[Unit]) -> Known:
+    for unit in made:
+        known = known.then(unit.names)
+    return known
+
+
+def _has_future(source: str) -> bool:
+    return "from __future__ import" in source and "annotations" in source
 
 
 def _tags(notebook: Notebook) -> dict[int, tuple[str, ...]]:
@@ -146,14 +174,12 @@ def _step(reading: Reading, step: OutlineStep, metrics: Sequence[str], parameter
     flow, project, notebook = reading.flows[step.name], reading.project, reading.notebook
     needs = _needs(reading, step, [p.default for p in parameters if p.name in flow.parameters])
     reading.needs[step.name] = needs
-    early = [u for u in flow.setup if not _needs_inputs(u, flow)]
-    late = [u for u in flow.setup if _needs_inputs(u, flow)]
     sources = {c.number: c for c in notebook.cells}
     whole = _units_by_cell(reading)
     return Step(
         name=step.name,
-        cells=(*_setup(late, whole, sources), *_own_cells(notebook, step)),
-        setup=_setup(early, whole, sources),
+        cells=(*_setup(flow.late, whole, sources), *_own_cells(notebook, step)),
+        setup=_setup(flow.setup, whole, sources),
         parameters=tuple(p.name for p in parameters if p.name in flow.parameters),
         inputs=tuple(Input(n, flow.inputs[n]) for n in sorted(flow.inputs)),
         outputs=tuple(sorted(flow.outputs)),
@@ -172,7 +198,7 @@ def _needs(reading: Reading, step: OutlineStep, defaults: Sequence[object]) -> N
     project, notebook = reading.project, reading.notebook
     sources = {c.number: c.source for c in notebook.cells}
     code: list[tuple[int, ast.AST]] = [(n, parse_cell(sources[n], Place())) for n in step.cells]
-    code += [(u.cell, node) for u in reading.flows[step.name].setup for node in u.nodes]
+    code += [(u.cell, node) for u in reading.flows[step.name].carried for node in u.nodes]
     places = [project.root / p for p in project.module_path]
     origins = Origins(reading.code, reading.flows)
     behind = {m for name, maker in reading.flows[step.name].inputs.items() for m in origins.modules(maker, name)}
@@ -189,11 +215,6 @@ def _module_path(reading: Reading) -> tuple[str, ...]:
     project = reading.project
     folders = [reading.notebook.path.resolve().parent, *(project.root / p for p in project.module_path)]
     return tuple(dict.fromkeys(project.relative(f) for f in folders))
-
-
-def _needs_inputs(unit: Unit, flow: StepFlow) -> bool:
-    """Whether running the unit reads a value (a default such as `def f(x=df)`), so that it comes after loading."""
-    return any(name in flow.inputs for name in unit.names.reads)
 
 
 def _units_by_cell(reading: Reading) -> dict[int, int]:

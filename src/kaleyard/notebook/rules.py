@@ -160,6 +160,20 @@ class AmbiguousName(Rule[Reading]):
                 yield self.found(place, what, line=one.site[1])
 
 
+class TwoMeanings(Rule[Reading]):
+    """Give the two values different names, or make the function in the step that uses it."""
+
+    code = "KY205"
+    title = "name that means two things in one step"
+
+    def check(self, subject: Reading) -> Iterable[Finding]:
+        """Names whose value when carried code ran is not the one that the step uses."""
+        for flow in subject.flows.values():
+            for one in flow.conflicts:
+                place = Place(subject.notebook.name, one.site[0] or None, one.step)
+                yield self.found(place, f"`{one.name}`: {one.what}", line=one.site[1])
+
+
 class ReservedName(Rule[Reading]):
     """Rename the variable."""
 
@@ -209,6 +223,7 @@ READING_RULES: tuple[type[Rule[Reading]], ...] = (
     MissingName,
     LaterName,
     AmbiguousName,
+    TwoMeanings,
     ReservedName,
     BadParameter,
     BadMetric,

@@ -10,83 +10,32 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-__all__ = ["Deferred", "bound_names", "changed_roots", "deferred", "root_name"]
+from kaleyard.notebook.changes import aliases, bound_names, changed_roots, iterated_roots, root_name
+
+__all__ = ["Deferred", "deferred"]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
-
-# Methods that change the object they are called on, of the libraries people use in notebooks. A change this
-# table does not know is found when the step runs: an input that a later step also takes is compared at its end.
-_CHANGING_METHODS = frozenset(
-    "append appendleft extend extendleft insert remove pop popleft popitem clear sort reverse rotate update "
-    "setdefault add discard difference_update intersection_update symmetric_difference_update subtract "
-    "move_to_end fit partial_fit fit_transform fit_predict set_params fill resize setflags partition "
-    "load_state_dict add_module register_buffer load_weights compile".split()
-)
-# Functions that change their first argument.
-_CHANGING_FUNCTIONS = frozenset(
-    "shuffle heappush heappop heapify heapreplace heappushpop insort insort_left insort_right fill_diagonal "
-    "copyto place putmask setattr delattr".split()
-)
-
 
 @dataclass(slots=True)
 class Deferred:
     """What a call does to the names around it: which it reads (with line), sets, and changes in place.
 
-    `parameters` are the function's own, in order; `changed_parameters` those whose values it changes in place.
+    `parameters` are the function's own, in order; `changed` those whose values it changes in place. `passes` are
+    the variables it hands to functions (which, to which position or keyword, the variable); `asks` the methods it
+    calls on variables (the variable, the method). `methods` are those of a class that change the instance. `notes`
+    are read in annotations alone, which are not evaluated everywhere.
     """
 
     reads: dict[str, int] = field(default_factory=dict)
     sets: set[str] = field(default_factory=set)
     changes: set[str] = field(default_factory=set)
     parameters: tuple[str, ...] = ()
-
-    @property
-    def changed_parameters(self) -> frozenset[str]:
-        """The parameters whose values a call changes in place."""
-        return frozenset(self.parameters) & self._changed
-
-    _changed: set[str] = field(default_factory=set)
-
-
-def root_name(node: ast.expr) -> str | None:
-    """The variable an attribute or subscript chain starts from (`df` of `df.loc[x].y`), None if it is no name."""
-    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred)):
-        node = node.value
-    return node.id if isinstance(node, ast.Name) else None
-
-
-def bound_names(target: ast.expr) -> Iterable[str]:
-    """The names an assignment target binds (not those whose items or attributes it sets)."""
-    for node in ast.walk(target):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
-            yield node.id
-
-
-def changed_roots(node: ast.AST) -> Iterable[str]:
-    """The variables that this one node changes in place: item or attribute set or deleted, or a changing call."""
-    if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, (ast.Store, ast.Del)):
-        name = root_name(node)
-        if name:
-            yield name
-    elif isinstance(node, ast.Call):
-        yield from _changed_by_call(node)
-
-
-def _changed_by_call(call: ast.Call) -> Iterable[str]:
-    func = call.func
-    first = root_name(call.args[0]) if call.args else None
-    word = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
-    if word in _CHANGING_FUNCTIONS and first:
-        yield first
-        return
-    root = root_name(func) if isinstance(func, ast.Attribute) else None
-    inplace = any(
-        k.arg == "inplace" and not (isinstance(k.value, ast.Constant) and k.value.value is False) for k in call.keywords
-    )
-    if root and (inplace or word in _CHANGING_METHODS):
-        yield root
+    changed: frozenset[str] = frozenset()
+    passes: frozenset[tuple[str, int | str, str]] = frozenset()
+    asks: frozenset[tuple[str, str]] = frozenset()
+    methods: frozenset[str] = frozenset()
+    notes: frozenset[str] = frozenset()
 
 
 def deferred(node: Function | ast.ClassDef) -> Deferred:
@@ -94,7 +43,9 @@ def deferred(node: Function | ast.ClassDef) -> Deferred:
     if isinstance(node, ast.ClassDef):
         body = _Scope(is_class=True)
         body.block(node.body)
-        return body.result()
+        found = body.result()
+        found.methods = _changing_methods(node)
+        return found
     scope = _Scope()
     args = node.args
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
@@ -103,8 +54,27 @@ def deferred(node: Function | ast.ClassDef) -> Deferred:
     scope.block(node.body if isinstance(node.body, list) else [ast.Expr(node.body)])
     found = scope.result()
     found.parameters = tuple(a.arg for a in every)
-    found._changed = scope.changes & set(found.parameters)  # noqa: SLF001 - made here
+    found.changed = frozenset(scope.changes.intersection(found.parameters))
     return found
+
+
+def _changing_methods(node: ast.ClassDef) -> frozenset[str]:
+    """The methods that change the instance they are called on, themselves or through each other."""
+    changing: set[str] = set()
+    asked: dict[str, set[str]] = {}
+    for method in node.body:
+        if not isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef)) or method.name == "__init__":
+            continue
+        found = deferred(method)
+        if not found.parameters:
+            continue
+        me = found.parameters[0]
+        if me in found.changed:
+            changing.add(method.name)
+        asked[method.name] = {name for root, name in found.asks if root == me}
+    while more := {m for m, others in asked.items() if m not in changing and others & changing}:
+        changing |= more
+    return frozenset(changing)
 
 
 class _Scope(ast.NodeVisitor):
@@ -114,9 +84,13 @@ class _Scope(ast.NodeVisitor):
         self.is_class = is_class
         self.bound: set[str] = set()
         self.loads: dict[str, int] = {}
+        self.notes: set[str] = set()
         self.outer: set[str] = set()
         self.changes: set[str] = set()
         self.nested_sets: set[str] = set()
+        self.alias: dict[str, set[str]] = {}
+        self.passes: set[tuple[str, int | str, str]] = set()
+        self.asks: set[tuple[str, str]] = set()
 
     def block(self, body: Iterable[ast.AST]) -> None:
         for node in body:
@@ -126,7 +100,26 @@ class _Scope(ast.NodeVisitor):
         # A class's own names are attributes: its methods do not see them, so they hide nothing.
         local = set() if self.is_class else self.bound - self.outer
         reads = {n: line for n, line in self.loads.items() if n not in local}
-        return Deferred(reads, (self.bound & self.outer) | self.nested_sets, self.changes - local)
+        self.changes = self._with_aliases(self.changes)
+        found = Deferred(reads, (self.bound & self.outer) | self.nested_sets, self.changes - local)
+        found.notes = frozenset(self.notes - set(reads) - local)
+        found.passes = frozenset((f, p, r) for f, p, n in self.passes for r in self._with_aliases({n}))
+        found.asks = frozenset((r, m) for n, m in self.asks for r in self._with_aliases({n}))
+        return found
+
+    def _with_aliases(self, names: set[str]) -> set[str]:
+        found, todo = set[str](), list(names)
+        while todo:
+            name = todo.pop()
+            if name not in found:
+                found.add(name)
+                todo.extend(self.alias.get(name, ()))
+        return found
+
+    def _alias(self, pairs: Iterable[tuple[str, set[str]]]) -> None:
+        for name, roots in pairs:
+            if roots:
+                self.alias.setdefault(name, set()).update(roots)
 
     def load(self, name: str, line: int) -> None:
         if not (self.is_class and name in self.bound):
@@ -135,8 +128,12 @@ class _Scope(ast.NodeVisitor):
     def nested(self, found: Deferred) -> None:
         for name, line in found.reads.items():
             self.loads.setdefault(name, line)
+        self.notes |= found.notes
         self.nested_sets |= found.sets
         self.changes |= found.changes
+        own = set(found.parameters)
+        self.passes.update(p for p in found.passes if p[2] not in own)
+        self.asks.update(a for a in found.asks if a[0] not in own)
 
     def visit(self, node: ast.AST) -> None:
         self.changes.update(changed_roots(node))
@@ -179,9 +176,27 @@ class _Scope(ast.NodeVisitor):
     def visit_Assign(self, node: ast.Assign) -> None:
         self.visit(node.value)
         self.block(node.targets)
+        for target in node.targets:
+            self._alias(aliases(target, node.value))
+
+    def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
+        self._alias((name, iterated_roots(node.iter)) for name in bound_names(node.target))
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        self.generic_visit(node)
+        func = node.func
+        if isinstance(func, ast.Name):
+            self.asks.add((func.id, "__call__"))
+            given = [*enumerate(node.args), *((k.arg, k.value) for k in node.keywords if k.arg)]
+            self.passes.update((func.id, where, root) for where, value in given if (root := root_name(value)))
+        elif isinstance(func, ast.Attribute) and (root := root_name(func)):
+            self.asks.add((root, func.attr))
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        # The annotation of a local variable is never evaluated.
+        # The annotation of a local variable is never evaluated; a class keeps them.
+        if self.is_class:
+            self.notes.update(names_in(node.annotation))
         if node.value is not None:
             self.visit(node.value)
         self.visit(node.target)
@@ -194,6 +209,7 @@ class _Scope(ast.NodeVisitor):
     def _definition(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
         self.bound.add(node.name)
         self.block(definition_parts(node))
+        self.notes.update(n for note in annotations(node) for n in names_in(note))
         self.nested(deferred(node))
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
@@ -212,7 +228,9 @@ class _Scope(ast.NodeVisitor):
     def _comprehension(self, node: Comprehension) -> None:
         inner = _Scope()
         for generator in node.generators:
-            inner.bound.update(bound_names(generator.target))
+            names = set(bound_names(generator.target))
+            inner.bound |= names
+            inner._alias((name, iterated_roots(generator.iter)) for name in names)  # noqa: SLF001 - our own
         for part in ast.walk(node):
             if isinstance(part, ast.NamedExpr):
                 self.bound.add(part.target.id)
@@ -239,12 +257,24 @@ def default_values(node: Function) -> list[ast.expr]:
     return [d for d in [*node.args.defaults, *node.args.kw_defaults] if d is not None]
 
 
-def definition_parts(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> list[ast.AST]:
-    """What defining evaluates at once: decorators, default values, annotations, bases."""
-    parts: list[ast.AST] = list(node.decorator_list)
+def definition_parts(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> list[ast.expr]:
+    """What defining evaluates at once, annotations aside: decorators, default values, bases."""
     if isinstance(node, ast.ClassDef):
-        return parts + list(node.bases) + [k.value for k in node.keywords]
+        return [*node.decorator_list, *node.bases, *(k.value for k in node.keywords)]
+    return [*node.decorator_list, *default_values(node)]
+
+
+def annotations(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> list[ast.expr]:
+    """The annotations that defining evaluates, unless `from __future__ import annotations` stands above."""
+    if isinstance(node, ast.ClassDef):
+        fields = [s.annotation for s in node.body if isinstance(s, ast.AnnAssign)]
+        inner = [s for s in node.body if isinstance(s, (ast.FunctionDef, ast.AsyncFunctionDef))]
+        return fields + [note for method in inner for note in annotations(method)]
     args = node.args
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
-    notes = [a.annotation for a in every if a is not None and a.annotation is not None]
-    return parts + default_values(node) + notes + ([node.returns] if node.returns else [])
+    return [a.annotation for a in every if a and a.annotation] + ([node.returns] if node.returns else [])
+
+
+def names_in(note: ast.expr) -> set[str]:
+    """The names in an annotation, those in its texts (`"list[Item]"`) not counted."""
+    return {n.id for n in ast.walk(note) if isinstance(n, ast.Name)}

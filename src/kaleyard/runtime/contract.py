@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 __all__ = [
+    "CELLS_VARIABLE",
     "COMMAND",
     "FAILURE_FILE",
     "IO_VARIABLE",
@@ -30,6 +31,8 @@ STEP_FOLDER = "/opt/step"
 
 # The key of our block in the metadata of a step notebook and of its cells.
 METADATA = "kaleyard"
+# Which cells of the user's notebook the step's cells are: numbers with commas between them.
+CELLS_VARIABLE = "KALEYARD_CELLS"
 # The kernel finds where values come from and go to in the file this variable names.
 IO_VARIABLE = "KALEYARD_STEP_IO"
 # Beside the executor output: what went wrong, as data, for whoever started the step.

@@ -100,11 +100,12 @@ def _at(cell: dict[str, Any] | None, place: Place) -> Place:
 
 
 def _running(cells: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The cell that was running: papermill marks it so, and those after it as pending."""
-    status = [(c.get("metadata", {}).get("papermill", {}).get("status"), c) for c in cells]
-    running = [c for s, c in status if s == "running"]
-    done = [c for s, c in status if s in ("completed", "failed")]
-    return running[0] if running else done[-1] if done else None
+    """The cell that was running: begun and never answered. papermill's own status says `completed` of all cells."""
+    for cell in cells:
+        times = cell.get("metadata", {}).get("execution", {})
+        if any(name.startswith("iopub.") for name in times) and "shell.execute_reply" not in times:
+            return cell
+    return None
 
 
 def _exited(cell: dict[str, Any]) -> bool:

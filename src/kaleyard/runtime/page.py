@@ -18,6 +18,7 @@ _PIECE = 10_000
 _PAPERMILL_NOTE = "papermill-error-cell-tag"
 _INJECTED = "injected-parameters"
 
+_STATES = {"failed": "failed", "stopped": "did not end", "unrun": "not run"}
 _FOLDED = {"setup": "Setup", "load": "Load inputs", "save": "Save outputs"}
 # The richest form that needs no script.
 _FORMS = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain", "text/latex")
@@ -103,12 +104,10 @@ def _tags(cell: Any) -> list[Any]:
 def _view(cell: Any) -> dict[str, Any]:
     """How a cell is shown: its label, whether it is folded, and how it ended."""
     ours, papermill = _ours(cell), _dict(cell["metadata"].get("papermill"))
-    role, number, status = str(ours.get("role")), ours.get("cell"), papermill.get("status")
+    role, number = str(ours.get("role")), ours.get("cell")
     number = number if isinstance(number, int) else None
     raised = next((o for o in cell.get("outputs", []) if o["output_type"] == "error"), None)
-    allowed = status != "failed" and "raises-exception" in _tags(cell)
-    failed = status == "failed" or (raised is not None and not allowed)
-    state = "failed" if failed else {"running": "stopped", "pending": "unrun"}.get(str(status), "")
+    state = _state(cell, raised is not None)
     named = f"cell {number}" if number else ""
     label = "Parameters of this run" if _INJECTED in _tags(cell) else "Parameters" if role == "parameters" else ""
     folded = role in _FOLDED
@@ -117,15 +116,27 @@ def _view(cell: Any) -> dict[str, Any]:
         "fold": folded,
         "open": state in ("failed", "stopped"),
         "label": label or _FOLDED.get(role) or named.capitalize(),
-        "more": " · ".join(
-            part for part in (named, "failed" if failed else "", "not run" * (state == "unrun")) if part
-        ),
+        "more": " · ".join(part for part in (named, _STATES.get(state)) if part),
         "named": named.capitalize() if role == "user" else _FOLDED.get(role, label) or "A cell",
         "anchor": f"cell-{number}" if number else "",
         "state": f" {state}" if state else "",
         "raised": raised,
         "time": _time(papermill.get("duration")),
     }
+
+
+def _state(cell: Any, raised: bool) -> str:
+    """How the cell ended: `failed`, `stopped` (it never ended), `unrun`, or empty for well."""
+    papermill, times = (_dict(cell["metadata"].get(name)) for name in ("papermill", "execution"))
+    status = papermill.get("status")
+    if status == "failed" or (raised and "raises-exception" not in _tags(cell)):
+        return "failed"
+    # When the kernel dies, papermill marks every cell completed; the kernel's own times tell the truth.
+    begun = any(str(name).startswith("iopub.") for name in times)
+    if status == "running" or (begun and "shell.execute_reply" not in times):
+        return "stopped"
+    never = bool(status) and cell["cell_type"] == "code" and papermill.get("start_time", "") is None
+    return "unrun" if status == "pending" or never else ""
 
 
 def _banner(cells: Iterable[Any]) -> dict[str, Any] | None:
@@ -140,7 +151,8 @@ def _banner(cells: Iterable[Any]) -> dict[str, Any] | None:
             return {"what": what, "more": message, "anchor": view["anchor"]}
     for view in views:
         if view["state"] == " stopped":
-            return {"what": f"The kernel ended while {view['named'].lower()} ran.", "anchor": view["anchor"]}
+            more = "Its kernel died, or the step was stopped or ran out of time."
+            return {"what": f"{view['named']} did not end.", "more": more, "anchor": view["anchor"]}
     return None
 
 

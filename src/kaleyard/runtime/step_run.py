@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from kaleyard.errors import KaleyardError, OutsideError, Place, StepError
-from kaleyard.runtime.contract import FAILURE_FILE, IO_VARIABLE, METADATA, METRICS, NOTEBOOK, PAGE, artifact_name
+from kaleyard.runtime.contract import (
+    CELLS_VARIABLE,
+    FAILURE_FILE,
+    IO_VARIABLE,
+    METADATA,
+    METRICS,
+    NOTEBOOK,
+    PAGE,
+    artifact_name,
+)
 from kaleyard.runtime.executor_io import ExecutorInput, write_executor_output, write_whole
 from kaleyard.runtime.failure import Stopped, explain
 from kaleyard.runtime.parameters import coerce
@@ -51,6 +60,7 @@ def run_step(given: ExecutorInput, step_folder: Path, project: Path | None = Non
     failure.unlink(missing_ok=True)
     with scratch() as folder:
         executed = folder / "executed.ipynb"
+        numbered = _numbered(notebook, folder / "step.ipynb")
         failed: KaleyardError | None = None
         try:
             values = _parameters(given, interface)
@@ -58,12 +68,12 @@ def run_step(given: ExecutorInput, step_folder: Path, project: Path | None = Non
             cwd = work_folder(
                 folder, project or step_folder / "project", interface.data["project"], interface.place.notebook or ""
             )
-            _execute(notebook, executed, values, cwd, folder, interface)
+            _execute(numbered, executed, values, cwd, folder, interface)
             records = _records(folder, interface, executed)
         except KaleyardError as caught:
             failed = caught
         if not executed.exists():
-            shutil.copyfile(notebook, executed)
+            shutil.copyfile(numbered, executed)
         _keep(given, executed, interface)
         if failed is not None:
             if failed.place == Place():
@@ -71,6 +81,17 @@ def run_step(given: ExecutorInput, step_folder: Path, project: Path | None = Non
             write_whole(failure, json.dumps(failed.to_dict()))
             raise failed
         write_executor_output(given, records)
+
+
+def _numbered(notebook: Path, target: Path) -> Path:
+    """The step notebook with the numbers its cells have in the user's notebook, as far as they are told."""
+    data = json.loads(notebook.read_text(encoding="utf-8"))
+    numbers = [int(n) for n in os.environ.get(CELLS_VARIABLE, "").split(",") if n.isdecimal()]
+    ours = [m for m in (c["metadata"].get(METADATA, {}) for c in data["cells"]) if m.get("role") in ("setup", "user")]
+    for metadata, number in zip(ours, numbers, strict=False):
+        metadata["cell"] = number
+    target.write_text(json.dumps(data), encoding="utf-8")
+    return target
 
 
 def _parameters(given: ExecutorInput, interface: _Interface) -> dict[str, Any]:

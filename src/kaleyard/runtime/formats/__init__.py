@@ -133,7 +133,7 @@ def save(name: str, value: object, path: Path) -> Saved:
                 if draft.is_dir() or path.is_dir():
                     _remove(path)
                 draft.replace(path)
-                closed = "" if is_open(kept.name) else "; ".join(reason.what for reason in reasons)
+                closed = "" if is_open(kept.name) else _why(value, reasons)
                 return Saved(name, kept.name, extra.pop("suffix", kept.suffix), sha256, size, extra, closed)
     raise _refusal(name, value, reasons)
 
@@ -175,6 +175,12 @@ def _added() -> Iterator[Format]:
                 f"the format `{entry.name}` ({entry.value}) cannot be imported: {error}.", fix=fix
             ) from error
         yield found() if isinstance(found, type) else found
+
+
+def _why(value: object, reasons: list[DataError]) -> str:
+    # The formats for its kind may have said the same in turn: JSON and the tree do.
+    told = dict.fromkeys(reason.what for reason in reasons)
+    return "; ".join(told) or f"no open format is for {type_name(value)}"
 
 
 def _refusal(name: str, value: object, reasons: list[DataError]) -> DataError:

@@ -154,8 +154,7 @@ def _check(value: Any) -> None:
         held = np.lib.format.descr_to_dtype(_told(value.dtype))
     except (TypeError, ValueError) as error:
         raise DataError(f"a .npy file cannot hold the dtype {value.dtype}: {error}") from error
-    same = held == value.dtype and held.type is value.dtype.type and held.isalignedstruct == value.dtype.isalignedstruct
-    if not same or value.dtype.metadata:
+    if held != value.dtype or held.type is not value.dtype.type or value.dtype.metadata:
         raise DataError(f"a .npy file does not hold all of the dtype {value.dtype!r}")
 
 

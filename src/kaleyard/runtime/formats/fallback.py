@@ -67,7 +67,7 @@ class Cloudpickle:
         except Exception as error:
             # Any part of a value may have its own way of saying that it cannot be pickled.
             fix = "Make it in the step that uses it, or keep what it is made from."
-            raise DataError(f"it cannot be pickled: {error}", fix=fix) from error
+            raise DataError(f"it cannot be pickled: {error or type(error).__name__}", fix=fix) from error
         finally:
             sys.setrecursionlimit(limit)
         if len(content) <= _SMALL:
@@ -86,7 +86,8 @@ def _check(value: Any, content: bytes) -> None:
     except Exception as error:
         fix = "Make it in the step that uses it, or keep what it is made from."
         raise DataError(f"its pickle cannot be read back: {type(error).__name__}: {error}", fix=fix) from error
-    if type(again) is not type(value):
+    # By name: a class of a function's own is made anew.
+    if type_name(again) != type_name(value):
         raise DataError(f"its pickle comes back as another type, {type_name(again)}")
 
 

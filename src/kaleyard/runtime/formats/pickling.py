@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import io
 import pickle
+import struct
+import sys
 import types
 import typing
 from collections.abc import Iterable
@@ -81,6 +84,8 @@ class _Pickler(_Python):  # type: ignore[misc]
         if isinstance(obj, (type, types.FunctionType)):
             if not self._by_value and _is_ours(obj):
                 return definition, (obj.__qualname__, isinstance(obj, type), self._code(obj))
+            if _can_be_imported(obj):
+                return NotImplemented
             reduced = cloudpickle.Pickler.reducer_override(self, obj)
             # A class made anew has a random id in cloudpickle, by which a process knows it when it comes again.
             return self._with_id(obj, reduced) if isinstance(obj, type) and isinstance(reduced, tuple) else reduced
@@ -114,6 +119,12 @@ class _Pickler(_Python):  # type: ignore[misc]
         told = None if self._ids is None else self._ids[cls]
         return (reduced[0], (*args[:-2], told, args[-1]), *reduced[2:])
 
+    def save_buffer(self, obj: pickle.PickleBuffer) -> None:
+        # Python's own remembers each buffer as bytes, and fails on the second one of a single byte.
+        with obj.raw() as raw:
+            code = pickle.BINBYTES8 if raw.readonly else pickle.BYTEARRAY8
+            self._write_large_bytes(code + struct.pack("<Q", raw.nbytes), raw)
+
     def save_str(self, obj: str) -> None:
         # Equal strings are one object in this process and perhaps two in another: written as one in both.
         same = self._strings.setdefault(obj, obj)
@@ -141,6 +152,7 @@ class _Pickler(_Python):  # type: ignore[misc]
         self.write(pickle.FROZENSET)
         self.memoize(obj)
 
+    dispatch[pickle.PickleBuffer] = save_buffer
     dispatch[str] = save_str
     dispatch[set] = save_set
     dispatch[frozenset] = save_frozenset
@@ -152,6 +164,18 @@ def _is_ours(obj: Any) -> bool:
         return False
     found = find("__main__", obj.__qualname__)
     return found is None or found is obj
+
+
+def _can_be_imported(obj: Any) -> bool:
+    """Whether a name leads to it in any process. cloudpickle only looks at what this one has imported so far."""
+    if obj.__module__ is None or obj.__module__ == "__main__" or "<" in obj.__qualname__:
+        return False
+    if obj.__module__ not in sys.modules:
+        try:
+            importlib.import_module(obj.__module__)
+        except ImportError:
+            return False
+    return find(obj.__module__, obj.__qualname__) is obj
 
 
 def _ordered(items: Iterable[Any]) -> list[Any]:

@@ -1,0 +1,112 @@
+"""Which variables an expression or statement changes in place, and which names may be one object."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+
+__all__ = ["aliases", "bound_names", "changed_roots", "iterated_roots", "root_name", "same_roots"]
+
+# Methods that change the object they are called on, of the libraries people use in notebooks. A change this
+# table does not know is found when the step runs: an input that a later step also takes is compared at its end.
+_CHANGING_METHODS = frozenset(
+    "append appendleft extend extendleft insert remove pop popleft popitem clear sort reverse rotate update "
+    "setdefault add discard difference_update intersection_update symmetric_difference_update subtract "
+    "move_to_end fit partial_fit fit_transform fit_predict set_params fill resize setflags partition "
+    "load_state_dict add_module register_buffer load_weights compile writelines".split()
+)
+# Functions that change their first argument.
+_CHANGING_FUNCTIONS = frozenset(
+    "shuffle heappush heappop heapify heapreplace heappushpop insort insort_left insort_right fill_diagonal "
+    "copyto place putmask setattr delattr next".split()
+)
+# What gives the very items of what it gets.
+_PASSING = frozenset({"enumerate", "zip", "reversed", "sorted", "list", "tuple", "iter", "filter", "set"})
+_VIEWS = frozenset({"items", "values"})
+
+
+def root_name(node: ast.expr) -> str | None:
+    """The variable an attribute or subscript chain starts from (`df` of `df.loc[x].y`), None if it is no name."""
+    while isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred)):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def bound_names(target: ast.expr) -> Iterable[str]:
+    """The names an assignment target binds (not those whose items or attributes it sets)."""
+    for node in ast.walk(target):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
+            yield node.id
+
+
+def changed_roots(node: ast.AST) -> Iterable[str]:
+    """The variables that this one node changes in place: item or attribute set or deleted, or a changing call."""
+    if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, (ast.Store, ast.Del)):
+        name = root_name(node)
+        if name:
+            yield name
+    elif isinstance(node, ast.Call):
+        yield from _changed_by_call(node)
+
+
+def _changed_by_call(call: ast.Call) -> Iterable[str]:
+    func = call.func
+    first = root_name(call.args[0]) if call.args else None
+    word = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+    if word in _CHANGING_FUNCTIONS and first:
+        yield first
+        return
+    root = root_name(func) if isinstance(func, ast.Attribute) else None
+    inplace = any(
+        k.arg == "inplace" and not (isinstance(k.value, ast.Constant) and k.value.value is False) for k in call.keywords
+    )
+    if root and (inplace or word in _CHANGING_METHODS):
+        yield root
+
+
+def same_roots(value: ast.expr) -> set[str]:
+    """The variables that the value of an expression may be, or be a part of: `a`, `a.b`, `a["k"]`, `a or b`."""
+    if isinstance(value, ast.BoolOp):
+        return {name for part in value.values for name in same_roots(part)}
+    if isinstance(value, ast.IfExp):
+        return same_roots(value.body) | same_roots(value.orelse)
+    if isinstance(value, ast.NamedExpr):
+        return same_roots(value.value)
+    if isinstance(value, (ast.Name, ast.Attribute, ast.Subscript)) and not _copies(value):
+        root = root_name(value)
+        return {root} if root else set()
+    return set()
+
+
+def iterated_roots(iterated: ast.expr) -> set[str]:
+    """The variables whose items a loop over the expression gives: `rows`, `d.items()`, `enumerate(rows)`."""
+    if isinstance(iterated, ast.Call):
+        func = iterated.func
+        if isinstance(func, ast.Name) and func.id in _PASSING:
+            return {name for argument in iterated.args for name in iterated_roots(argument)}
+        if isinstance(func, ast.Attribute) and func.attr in _VIEWS:
+            return same_roots(func.value)
+        return set()
+    if isinstance(iterated, (ast.List, ast.Tuple)):
+        return {name for item in iterated.elts for name in same_roots(item)}
+    return same_roots(iterated)
+
+
+def aliases(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, set[str]]]:
+    """The names an assignment binds, each with the variables whose value, or a part of it, it may be."""
+    pairs = isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List))
+    if pairs and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
+        for inner, part in zip(target.elts, value.elts, strict=True):  # type: ignore[attr-defined]
+            yield from aliases(inner, part)
+        return
+    for name in bound_names(target):
+        yield name, same_roots(value) - {name}
+
+
+def _copies(value: ast.expr) -> bool:
+    """Whether an index on the way makes a copy, as slices of lists and selections of frames do."""
+    while isinstance(value, (ast.Attribute, ast.Subscript)):
+        if isinstance(value, ast.Subscript) and not isinstance(value.slice, (ast.Constant, ast.Name, ast.UnaryOp)):
+            return True
+        value = value.value
+    return False
