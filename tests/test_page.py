@@ -281,3 +281,16 @@ def test_equal_notebooks_give_equal_pages_that_need_no_network(executed: Path, t
     assert text == (tmp_path / "b").read_text("utf-8")
     assert not re.findall(r"https?://", text)
     assert "mathjax" not in text.lower()
+
+
+def test_the_page_names_the_users_notebook(tmp_path: Path) -> None:
+    book = {
+        "cells": [],
+        "metadata": {"kaleyard": {"notebook": "notebooks/mine.ipynb"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    source = tmp_path / "executed.ipynb"
+    source.write_text(json.dumps(book))
+    write_page(source, tmp_path / "page.html", "p")
+    assert "notebooks/mine.ipynb" in (tmp_path / "page.html").read_text()

@@ -8,12 +8,12 @@ import math
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
+from kaleyard.layout import GAP, Layers, step_depths
 from kaleyard.pipeline import Pipeline, Step
 
 __all__ = ["StepLook", "as_html", "as_json", "as_svg", "as_text", "render"]
@@ -24,13 +24,10 @@ _ASSETS = (Path(__file__).parent / "assets", Path(__file__).parent / "runtime" /
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _BOUND = "\ue000"  # stands for a space that must not be a line's end
 
-# A place in one layer of the drawing: a step's box, or where its values pass that layer by.
-_Spot: TypeAlias = tuple[str, int]
-
-_MARGIN, _BETWEEN, _PASSING, _GAP, _PAD = 20.0, 18.0, 12.0, 60.0, 14.0
+_PAD = 14.0
 _NARROWEST_BOX, _WIDEST_BOX = 108.0, 240.0
 _WIDEST = 1010.0  # a drawing wider than this is turned top to bottom, if that makes it narrower
-_SWEEPS, _PULL, _LINE, _LONGEST_TEXT = 16, 60, 14.0, 22
+_LINE, _LONGEST_TEXT = 14.0, 22
 _FEW = 12  # up to so many edges, values are written on them
 
 
@@ -102,7 +99,7 @@ def as_text(pipeline: Pipeline, width: int = 100) -> str:
 
 def _rails(pipeline: Pipeline) -> list[str]:
     """Each step's depth, and a bracket round neighbours of the same depth: those can run side by side."""
-    depths = [-1, *_depths(pipeline).values(), -1]
+    depths = [-1, *step_depths(pipeline).values(), -1]
     wide = len(str(max(depths) + 1))
     bracket = {(False, False): "─", (False, True): "┬", (True, True): "├", (True, False): "└"}
     return [
@@ -132,13 +129,6 @@ def _given(step: Step) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*step.outputs, *step.metrics)))
 
 
-def _depths(pipeline: Pipeline) -> dict[str, int]:
-    depths: dict[str, int] = {}
-    for step in pipeline.steps:
-        depths[step.name] = max((depths[other] + 1 for other in step.upstream), default=0)
-    return depths
-
-
 def as_svg(
     pipeline: Pipeline,
     states: Mapping[str, StepLook] | None = None,
@@ -153,8 +143,8 @@ def as_svg(
     edges = pipeline.edges
     texts = {names: _short(names) if len(edges) <= _FEW else "" for _, _, names in edges}
     boxes = {s.name: _box(s, (states or {}).get(s.name), (links or {}).get(s.name, "")) for s in pipeline.steps}
-    gap = max([_GAP, *(_wide(text, 11) + 60 for text in texts.values() if text)])
-    layers, other = _Layers(pipeline, boxes, gap, down=False), _Layers(pipeline, boxes, _GAP, down=True)
+    gap = max([GAP, *(_wide(text, 11) + 60 for text in texts.values() if text)])
+    layers, other = Layers(pipeline, boxes, gap, down=False), Layers(pipeline, boxes, GAP, down=True)
     if down or (down is None and layers.length > max(_WIDEST, other.breadth)):
         layers = other
     layers.place()
@@ -172,7 +162,7 @@ def as_svg(
 
 
 def _box(step: Step, look: StepLook | None, link: str) -> dict[str, Any]:
-    """A step's box: its lines, its size, its tooltip; `_Layers.place` says where it lies."""
+    """A step's box: its lines, its size, its tooltip; `Layers.place` says where it lies."""
     lines = [("name", 13.5, step.name), ("more", 11.5, ", ".join(step.parameters))]
     lines += [("look", 11.5, f"{look.state} {look.words}".strip())] if look else []
     shown = [(kind, size, _cut(text, size)) for kind, size, text in lines if text]
@@ -202,100 +192,3 @@ def _cut(text: str, size: float) -> str:
     while _wide(text, size) > _WIDEST_BOX - 2 * _PAD:
         text = text[:-2] + "…"
     return text
-
-
-class _Layers:
-    """The steps in layers, each one layer after the last step it needs: Sugiyama's way, in small.
-
-    `length` is measured along the edges, `breadth` across them.
-    """
-
-    def __init__(self, pipeline: Pipeline, boxes: Mapping[str, dict[str, Any]], gap: float, *, down: bool) -> None:
-        depths = _depths(pipeline)
-        self.boxes, self.down = boxes, down
-        self.routes: list[tuple[list[_Spot], tuple[str, ...]]] = []
-        self.before: dict[_Spot, dict[_Spot, None]] = defaultdict(dict)
-        self.after: dict[_Spot, dict[_Spot, None]] = defaultdict(dict)
-        spots = dict.fromkeys(depths.items())
-        for start, end, names in pipeline.edges:
-            # Edges of one step that pass the same layer share a spot there: they part as late as they can.
-            route = [*((start, layer) for layer in range(depths[start], depths[end])), (end, depths[end])]
-            self.routes.append((route, names))
-            for one, other in pairwise(route):
-                self.after[one][other] = self.before[other][one] = spots[other] = None
-        self.boxed = set(depths.items())
-        self.rows: list[list[_Spot]] = [[] for _ in range(max(depths.values(), default=-1) + 1)]
-        for spot in spots:
-            self.rows[spot[1]].append(spot)
-        gap += min(max(map(len, self.rows), default=0), _GAP)
-        self.thick = [max(self._size(spot)[0] for spot in row) for row in self.rows]
-        self.starts = [_MARGIN + sum(self.thick[:n]) + gap * n for n in range(len(self.rows))]
-        self.length = 2 * _MARGIN + sum(self.thick) + gap * max(len(self.rows) - 1, 0)
-        self.breadth = 2 * _MARGIN + max(
-            (sum(self._size(s)[1] + _BETWEEN for s in row) for row in self.rows), default=0
-        )
-        self.centre: dict[_Spot, float] = dict.fromkeys(spots, 0.0)
-
-    def _size(self, spot: _Spot) -> tuple[float, float]:
-        """Its size along the edges and across them."""
-        if spot not in self.boxed:
-            return 0.0, _PASSING
-        box = self.boxes[spot[0]]
-        return (box["height"], box["width"]) if self.down else (box["width"], box["height"])
-
-    def place(self) -> None:
-        """Order each layer by where its neighbours are, and pull every spot towards them."""
-        for row in self.rows:
-            self._pack(row, self.centre)
-        for sweep in range(_SWEEPS):
-            near = self.after if sweep % 2 else self.before
-            for row in self.rows[:: -1 if sweep % 2 else 1]:
-                wanted = {spot: self._mean(spot, near[spot]) for spot in row}
-                if sweep < _SWEEPS // 2:
-                    row.sort(key=wanted.__getitem__)
-                self._pack(row, wanted)
-        low = {spot: self.centre[spot] - self._size(spot)[1] / 2 for spot in self.centre}
-        shift = _MARGIN - min(low.values(), default=0)
-        self.breadth = _MARGIN + shift + max((low[s] + self._size(s)[1] for s in low), default=0)
-        self.centre = {spot: at + shift for spot, at in self.centre.items()}
-        for name, layer in self.boxed:
-            along, across = round(self.starts[layer], 1), round(low[name, layer] + shift, 1)
-            place = {"x": across, "y": along} if self.down else {"x": along, "y": across, "width": self.thick[layer]}
-            self.boxes[name].update(place)
-
-    def _mean(self, spot: _Spot, near: Iterable[_Spot]) -> float:
-        """The middle of its neighbours, its own place without any; edges between boxes pull more than passing ones."""
-        pulls = [(_PULL if {spot, other} <= self.boxed else 1, self.centre[other]) for other in near]
-        return sum(p * at for p, at in pulls) / sum(p for p, _ in pulls) if pulls else self.centre[spot]
-
-    def _pack(self, row: Sequence[_Spot], wanted: Mapping[_Spot, float]) -> None:
-        """Place a layer's spots as near to where they want to be as their order and sizes allow."""
-        # Least squares under an order is isotonic regression: neighbours that would overlap move as one block.
-        blocks: list[tuple[float, int, list[tuple[_Spot, float]]]] = []
-        room = 0.0
-        for one, spot in zip([*row[:1], *row], row, strict=False):
-            room += (self._size(one)[1] + self._size(spot)[1]) / 2 + _BETWEEN
-            at, weight, block = wanted[spot] - room, _PULL if spot in self.boxed else 1, [(spot, room)]
-            while blocks and blocks[-1][0] > at:
-                other, more, earlier = blocks.pop()
-                at, weight, block = (at * weight + other * more) / (weight + more), weight + more, earlier + block
-            blocks.append((at, weight, block))
-        self.centre.update((spot, at + room) for at, _, block in blocks for spot, room in block)
-
-    def curve(self, route: Sequence[_Spot]) -> dict[str, Any]:
-        """The edge's curve, its arrow tip, and the middle of its last bend, where a text may stand."""
-        (start, *passing, end) = route
-        here, across = self.starts[start[1]] + self.thick[start[1]], self.centre[start]
-        path = f"M{self._point(self.starts[start[1]] + self._size(start)[0], across)}L{self._point(here, across)}"
-        for spot in (*passing, end):
-            to, at = self.starts[spot[1]] - (6 if spot == end else 0), self.centre[spot]
-            bend, middle = (here + to) / 2, self._point((here + to) / 2, (across + at) / 2)
-            path += f"C{self._point(bend, across)} {self._point(bend, at)} {self._point(to, at)}"
-            here, across = to + self.thick[spot[1]], at
-            path += f"L{self._point(here, at)}" if spot != end else ""
-        tip = " ".join(self._point(to + along, at + side) for along, side in ((6, 0), (-1, -3.5), (-1, 3.5)))
-        x, y = middle.split(",")
-        return {"from": start[0], "to": end[0], "path": path, "tip": f"M{tip}Z", "x": float(x), "y": float(y)}
-
-    def _point(self, along: float, across: float) -> str:
-        return f"{across:.1f},{along:.1f}" if self.down else f"{along:.1f},{across:.1f}"

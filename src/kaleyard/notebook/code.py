@@ -30,6 +30,11 @@ class Unit:
     names: Names
 
     @property
+    def line(self) -> int:
+        """The line of the cell it starts in."""
+        return _first_line(self.nodes[0])
+
+    @property
     def is_definition(self) -> bool:
         """Whether running it elsewhere gives the same: imports, functions, classes, guarded imports."""
         return all(_defines(n) for n in self.nodes)

@@ -174,6 +174,26 @@ class TwoMeanings(Rule[Reading]):
                 yield self.found(place, f"`{one.name}`: {one.what}", line=one.site[1])
 
 
+class SharedWork(Rule[Reading]):
+    """Tag the cell as part of a step; cells tagged `imports` or `functions` go along with steps, before their own code."""
+
+    code = "KY206"
+    title = "shared cell that works on a step's value"
+
+    def check(self, subject: Reading) -> Iterable[Finding]:
+        """Statements of shared cells that read or change what a step above made."""
+        steps = list(subject.code.values())
+        for unit in steps[0].shared if steps else ():
+            if unit.is_definition:
+                continue
+            for name in sorted({*unit.names.reads, *unit.names.through, *unit.names.gives}):
+                maker = next((s for s in steps if min(s.cells) < unit.cell and name in s.names.gives), None)
+                if maker is not None:
+                    place = Place(subject.notebook.name, unit.cell)
+                    yield self.found(place, f"it works on `{name}`, which step {maker.name} makes", line=unit.line)
+                    break
+
+
 class ReservedName(Rule[Reading]):
     """Rename the variable."""
 
@@ -224,6 +244,7 @@ READING_RULES: tuple[type[Rule[Reading]], ...] = (
     LaterName,
     AmbiguousName,
     TwoMeanings,
+    SharedWork,
     ReservedName,
     BadParameter,
     BadMetric,

@@ -52,7 +52,8 @@ def _page(text: str, name: str, title: str) -> str:
         banner = {"what": f"{name} cannot be read as a notebook.", "more": str(error)[:400]}
     else:
         banner = _banner(cells)
-        facts += _facts(about)
+        told = _dict(about.get("kaleyard")).get("notebook")
+        facts = [("Notebook", str(told or name)), *_facts(_dict(about.get("papermill")))]
         body = _body(cells)
     environment = Environment(loader=FileSystemLoader(_ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     shell = environment.get_template("page.html.j2")
@@ -60,7 +61,7 @@ def _page(text: str, name: str, title: str) -> str:
 
 
 def _cells(text: str) -> tuple[list[Any], dict[str, Any]]:
-    """The notebook's cells, each with a `view`, and papermill's notes on the whole."""
+    """The notebook's cells, each with a `view`, and its metadata."""
     import nbformat
 
     # Not nbformat.read: its validation takes longer than all the rest, and an odd notebook is shown all the same.
@@ -82,7 +83,7 @@ def _cells(text: str) -> tuple[list[Any], dict[str, Any]]:
         if view["anchor"] in anchors or not view["anchor"]:
             view["anchor"] = f"part-{position}"
         anchors.add(view["anchor"])
-    return cells, _dict(book["metadata"].get("papermill"))
+    return cells, _dict(book["metadata"])
 
 
 def _dict(value: Any) -> dict[str, Any]:

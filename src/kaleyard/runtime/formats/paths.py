@@ -43,6 +43,9 @@ class PathFormat:
             return self._save(value, _checked(value), path)
         except PermissionError as error:
             raise RefusedError(f"{error.filename} cannot be read", fix="Let this step make it readable.") from error
+        except DataError as error:
+            # Not left to JSON, which would keep the path and lose the folder.
+            raise RefusedError(error.what, fix=error.fix) from error
 
     def _save(self, value: Path, real: Path, path: Path) -> Mapping[str, str]:
         extra = {"path": str(value), "place": _place(value)}

@@ -86,6 +86,9 @@ class _Pickler(_Python):  # type: ignore[misc]
                 return definition, (obj.__qualname__, isinstance(obj, type), self._code(obj))
             if _can_be_imported(obj):
                 return NotImplemented
+            if isinstance(obj, types.FunctionType) and obj.__module__ == "__main__":
+                # Its module is the reader's notebook then; cloudpickle would tell the file of this one.
+                self.globals_ref.setdefault(id(obj.__globals__), {"__name__": "__main__"})
             reduced = cloudpickle.Pickler.reducer_override(self, obj)
             # A class made anew has a random id in cloudpickle, by which a process knows it when it comes again.
             return self._with_id(obj, reduced) if isinstance(obj, type) and isinstance(reduced, tuple) else reduced
