@@ -59,14 +59,27 @@ def load(name, format_name="cloudpickle"):
 """
 
 
-def run(folder: Path, *parts: str, seed: str = "0") -> str:
-    """What a program prints; its definitions stand in `__main__`, as a kernel's do."""
+def start(folder: Path, *parts: str, seed: str = "0") -> subprocess.Popen[str]:
+    """A running program; its definitions stand in `__main__`, as a kernel's do."""
     program = folder / f"program{seed}.py"
     program.write_text("".join(textwrap.dedent(part) for part in parts))
     env = dict(os.environ, PYTHONHASHSEED=seed)
-    done = subprocess.run([sys.executable, program, folder], env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    kept = folder / f"kept{seed}"
+    return subprocess.Popen(
+        [sys.executable, program, kept], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def end(program: subprocess.Popen[str]) -> str:
+    """What the program printed, once it has ended well."""
+    printed, errors = program.communicate()
+    assert program.returncode == 0, errors
+    return printed
+
+
+def run(folder: Path, *parts: str, seed: str = "0") -> str:
+    """What a program prints."""
+    return end(start(folder, *parts, seed=seed))
 
 
 USER = """
@@ -179,45 +192,30 @@ def test_a_class_that_was_defined_again_stays_the_old_one(tmp_path: Path) -> Non
     run(tmp_path, definitions, LOAD, "assert load('old').size == 1")
 
 
-def test_a_users_estimator_goes_to_cloudpickle_with_the_readers_class(tmp_path: Path) -> None:
-    pytest.importorskip("sklearn")
-    definitions = """
-    from sklearn.base import BaseEstimator, TransformerMixin
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer
-    class Doubled(TransformerMixin, BaseEstimator):
-        def fit(self, X, y=None):
-            return self
-        def transform(self, X):
-            return [[2 * v for v in row] for row in X]
-    def plus(X):
-        return [[v + 1 for v in row] for row in X]
-    """
-    saved = run(tmp_path, definitions, "VALUES = {'p': make_pipeline(Doubled(), FunctionTransformer(plus))}", SAVE)
-    assert saved.startswith("p|cloudpickle|")
-    assert "skops does not know __main__.Doubled, __main__.plus" in saved
-    check = """
-    pipeline = load("p")
-    assert pipeline.transform([[1]]) == [[3]] and type(pipeline[0]) is Doubled and pipeline[1].func is plus
-    """
-    run(tmp_path, definitions, LOAD, check)
-
-
 LIBRARIES = """
 import datetime as dt, numpy as np, pandas as pd, warnings
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 frame = pd.DataFrame({"n": [1.0, np.nan, 3.0, 4.0] * 20, "c": ["x", "y", "z", None] * 20, "y": np.arange(80.0)})
 both = ColumnTransformer([
     ("n", make_pipeline(SimpleImputer(), StandardScaler()), ["n"]), ("c", OneHotEncoder(handle_unknown="ignore"), ["c"]),
 ])
 texts = ["the red fox", "a blue whale", "red whale"] * 4
+class Doubled(TransformerMixin, BaseEstimator):
+    def fit(self, X, y=None):
+        return self
+    def transform(self, X):
+        return [[2 * v for v in row] for row in X]
+def plus(X):
+    return [[v + 1 for v in row] for row in X]
 VALUES = {
+    "own": make_pipeline(Doubled(), FunctionTransformer(plus)),
     "boosted": make_pipeline(both, HistGradientBoostingRegressor(max_iter=5, random_state=0)).fit(frame, frame["y"]),
     "forest": RandomForestClassifier(5, random_state=np.random.RandomState(0)).fit(frame[["y"]], frame["y"] > 40),
     "linear": make_pipeline(StandardScaler(), SGDClassifier(random_state=0)).fit(frame[["y"]], frame["y"] > 40),
@@ -240,22 +238,29 @@ print(json.dumps({
 def test_models_and_frames_give_the_same_bytes_in_every_process_and_predict_the_same(tmp_path: Path) -> None:
     pytest.importorskip("skops")
     pytest.importorskip("pyarrow")
-    first = run(tmp_path, LIBRARIES, SAVE, PREDICTED.replace("{model}", "VALUES.get"), seed="1").splitlines()
-    second = run(tmp_path, LIBRARIES, SAVE, "print()", seed="2").splitlines()
+    programs = [
+        start(tmp_path, LIBRARIES, SAVE, PREDICTED.replace("{model}", "VALUES.get"), seed="1"),
+        start(tmp_path, LIBRARIES, SAVE, "print()", seed="2"),
+    ]
+    first, second = (end(program).splitlines() for program in programs)
     assert first[:-1] == second[:-1]
     formats_used = {line.split("|")[0]: line.split("|")[1] for line in first[:-1]}
     assert formats_used == {
         **dict.fromkeys(["boosted", "forest", "linear", "text", "unfitted"], "skops"),
+        "own": "cloudpickle",
         **{"frame": "parquet", "array": "npy", "masked": "masked", "pair": "tree"},
     }
+    assert "skops does not know __main__.Doubled, __main__.plus" in first[0]
     predicted: dict[str, Any] = json.loads(first[-1])
-    folder = tmp_path
+    folder = tmp_path / "kept1"
     texts = ["the red fox", "a blue whale", "red whale"] * 4
     frame: Any = formats.load("frame", "parquet", folder / "frame")
     models: Any = {name: formats.load(name, "skops", folder / name) for name in predicted}
     assert list(models["boosted"].predict(frame)) == predicted["boosted"]
     assert models["forest"].predict_proba(frame[["y"]]).tolist() == predicted["forest"]
     assert models["linear"].decision_function(frame[["y"]]).tolist() == predicted["linear"]
+    own: Any = formats.load("own", "cloudpickle", folder / "own")
+    assert own.transform([[1]]) == [[3]]
     assert models["text"].decision_function(texts).tolist() == predicted["text"]
 
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from kernels_unneeded import assert_same
 from notebook_builder import NotebookCells
@@ -194,7 +194,8 @@ def notebooks(draw: st.DrawFn) -> list[NotebookCells]:
     return cells
 
 
-@settings(max_examples=int(os.environ.get("KALEYARD_EXAMPLES", "60")), deadline=None,
+PHASES = [Phase.explicit, Phase.reuse, Phase.generate] if "NOSHRINK" in os.environ else list(Phase)
+@settings(max_examples=int(os.environ.get("KALEYARD_EXAMPLES", "60")), deadline=None, phases=PHASES, print_blob=False,
           suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large])
 @given(cells=notebooks())
 def test_steps_print_what_the_whole_notebook_prints(cells: list[NotebookCells]) -> None:

@@ -74,6 +74,7 @@ class Expressions(ast.NodeVisitor):
         self.cell = 0
         self.bound: set[str] = set()
         self.maybe: set[str] = set()
+        self.gone: set[str] = set()
         # Names of comprehensions around, each with the variables whose items it may be.
         self.local: list[dict[str, set[str]]] = []
         self.alias: dict[str, set[str]] = {}
@@ -161,6 +162,7 @@ class Expressions(ast.NodeVisitor):
             return
         self.bound.add(name)
         self.maybe.add(name)
+        self.gone.discard(name)
         self.names.sites[name] = (self.cell, line)
         self.names.definitions.pop(name, None)
         self.names.imports.discard(name)
@@ -168,6 +170,7 @@ class Expressions(ast.NodeVisitor):
             self.alias.pop(name, None)
 
     def unbind(self, name: str) -> None:
+        self.gone.add(name)
         self.bound.discard(name)
         self.maybe.discard(name)
         self.names.definitions.pop(name, None)

@@ -32,6 +32,7 @@ def trace(code: Iterable[tuple[int, ast.Module]], known: Known | None = None) ->
     found = walker.names
     found.makes = walker.bound
     found.may_make = walker.maybe - walker.bound
+    found.changes = {n: site for n, site in found.changes.items() if n not in walker.gone}
     return found
 
 

@@ -119,6 +119,8 @@ class _Pickler(_Python):  # type: ignore[misc]
             # From its code, written with no ids at all: the same for a class wherever it stands in a value.
             code = _dumps(cls, None, by_value=True)
             self._ids[cls] = f"kaleyard-{hashlib.sha256(code).hexdigest()[:32]}"
+        # Where Python notes what it found out when it first pickled a value of the class.
+        reduced[2][0].pop("__slotnames__", None)
         told = None if self._ids is None else self._ids[cls]
         return (reduced[0], (*args[:-2], told, args[-1]), *reduced[2:])
 
