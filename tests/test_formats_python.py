@@ -28,7 +28,7 @@ from kaleyard.runtime.formats.encoding import Decoder, Encoder, dumps, loads
 
 class Colour(enum.Enum):
     RED = "r"
-    ROUGE = "r"
+    ROUGE = "r"  # noqa: PIE796
     BLUE = (1, 2)
 
 
@@ -88,12 +88,15 @@ class Sums(dict[str, int]):
     """A subclass of dict."""
 
 
-class Name(str):  # noqa: FURB189, SLOT000
+class Name(str):  # noqa: SLOT000
     """A subclass of str."""
 
 
+T = typing.TypeVar("T")
+
+
 @dataclasses.dataclass
-class Box(typing.Generic[typing.TypeVar("T")]):  # type: ignore[misc]
+class Box(typing.Generic[T]):
     a: Any
 
 
@@ -124,8 +127,8 @@ def same(one: Any, other: Any) -> bool:
         names = [field.name for field in dataclasses.fields(one)]
         return all(same(getattr(one, name, ...), getattr(other, name, ...)) for name in names)
     if isinstance(one, decimal.Decimal):
-        return one.as_tuple() == other.as_tuple()
-    return bool(one == other) and (type(one) in {int, fractions.Fraction} or repr(one) == repr(other))
+        return bool(one.as_tuple() == other.as_tuple())
+    return bool(one == other and (type(one) in {int, fractions.Fraction} or repr(one) == repr(other)))
 
 
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
@@ -140,7 +143,7 @@ VALUES: list[Any] = [
     *(b"", b"\0\xff", bytearray(b"abc")),
     *(decimal.Decimal("1.10"), decimal.Decimal("-0"), decimal.Decimal("sNaN12"), decimal.Decimal("1E+400")),
     *(fractions.Fraction(1, 3), fractions.Fraction(10**5000, 3)),
-    *(dt.datetime(2024, 1, 2, 3, 4, 5, 6), dt.datetime(1, 1, 1), dt.datetime(2024, 10, 27, 2, 30, fold=1)),
+    *(dt.datetime(2024, 1, 2, 3, 4, 5, 6), dt.datetime(1, 1, 1), dt.datetime(2024, 10, 27, 2, 30, fold=1)),  # noqa: DTZ001
     *(dt.datetime(2024, 10, 27, 2, 30, tzinfo=BERLIN), dt.datetime(2024, 10, 27, 2, 30, fold=1, tzinfo=BERLIN)),
     *(dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.datetime(2024, 1, 1, tzinfo=PLUS_TWO)),
     *(dt.date(2024, 2, 29), dt.time(1, 2, 3, 4), dt.time(1, tzinfo=dt.UTC, fold=1), dt.timedelta(-1, 2, 3)),
@@ -271,9 +274,9 @@ CLOSED = {
     "a subclass of str": [Name("a")],
     "a subclass of str as key": {Name("a"): 1},
     "a dataclass with its own state": Own(1),
-    "a dataclass that is a list": Listed([1]),
+    "a dataclass that is a list": Listed(1),
     "an ordered dict with attributes": _with_attribute(),
-    "a defaultdict with a function": collections.defaultdict(collections.OrderedDict.fromkeys, {}),
+    "a defaultdict with a function": collections.defaultdict(_local, {}),
     "a list twice in one value": [SHARED, SHARED],
     "a list in two tuples": ((SHARED,), {"a": SHARED}),
     "a namespace twice": [n := types.SimpleNamespace(), n],

@@ -61,6 +61,9 @@ class Carried:
         for unit in self.shared:
             if id(unit) in self.taken or not (unit.is_effect or self._is_unused_import(unit)):
                 continue
+            if unit.is_effect and unit.cell >= before:
+                # In the notebook, it has not happened yet.
+                continue
             if not unit.is_effect:
                 if self._is_package_taken(unit):
                     yield unit

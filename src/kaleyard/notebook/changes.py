@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-__all__ = ["aliases", "bound_names", "changed_roots", "iterated_roots", "root_name", "same_roots"]
+__all__ = ["aliases", "bound_names", "changed_roots", "is_display", "iterated_roots", "root_name", "same_roots"]
 
 # Methods that change the object they are called on, of the libraries people use in notebooks. A change this
 # table does not know is found when the step runs: an input that a later step also takes is compared at its end.
@@ -15,6 +15,7 @@ _CHANGING_METHODS = frozenset(
     "move_to_end fit partial_fit fit_transform fit_predict set_params fill resize setflags partition "
     "load_state_dict add_module register_buffer load_weights compile writelines".split()
 )
+_HANDED_ON = frozenset("append appendleft extend insert remove pop popleft update setdefault add discard".split())
 # Functions that change their first argument.
 _CHANGING_FUNCTIONS = frozenset(
     "shuffle heappush heappop heapify heapreplace heappushpop insort insort_left insort_right fill_diagonal "
@@ -47,6 +48,18 @@ def changed_roots(node: ast.AST) -> Iterable[str]:
             yield name
     elif isinstance(node, ast.Call):
         yield from _changed_by_call(node)
+        # A method handed on is called by somebody: `map(rows.append, more)`.
+        for given in (*node.args, *(k.value for k in node.keywords)):
+            yield from _handed_on(given)
+    elif isinstance(node, ast.Assign):
+        yield from _handed_on(node.value)
+
+
+def _handed_on(value: ast.expr) -> Iterable[str]:
+    if isinstance(value, ast.Attribute) and value.attr in _HANDED_ON:
+        root = root_name(value)
+        if root:
+            yield root
 
 
 def _changed_by_call(call: ast.Call) -> Iterable[str]:
@@ -62,6 +75,11 @@ def _changed_by_call(call: ast.Call) -> Iterable[str]:
     )
     if root and (inplace or word in _CHANGING_METHODS):
         yield root
+
+
+def is_display(node: ast.expr) -> bool:
+    """Whether it is a list, dict or set as written out: `[1]`, `{"a": 1}`, `[x for x in y]`."""
+    return isinstance(node, (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp))
 
 
 def same_roots(value: ast.expr) -> set[str]:

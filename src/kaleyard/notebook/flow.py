@@ -6,6 +6,7 @@ says `prev:`, steps it comes after are asked first. Functions, classes and impor
 
 from __future__ import annotations
 
+import ast
 import builtins
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ class StepCode:
     prev: tuple[str, ...] = ()
     notebook: str = ""
     cells: tuple[int, ...] = ()
+    trees: tuple[tuple[int, ast.Module], ...] = ()
 
     def given_in(self, name: str) -> int:
         """The last cell that gives the name a value."""
@@ -204,10 +206,11 @@ class _Resolver:
 
     def _take_from(self, maker: StepCode, name: str, site: Site) -> None:
         names = maker.names
-        unit = next((u for u in reversed(maker.units) if name in u.names.makes | u.names.may_make), None)
+        made = [u for u in maker.units if name in u.names.gives]
         as_source = name in names.definitions or name in names.imports
-        if as_source and unit is not None and unit.is_definition and name not in names.changes:
-            self._take(unit, maker)
+        if as_source and made and all(u.is_definition for u in made):
+            for unit in made:
+                self._take(unit, maker)
             return
         self._input(name, maker, site)
         every = [(u, None) for u in self.flows[maker.name].carried] + [(u, maker) for u in maker.units]

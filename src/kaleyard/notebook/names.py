@@ -29,12 +29,14 @@ class Known:
     definitions: dict[str, Deferred] = field(default_factory=dict)
     imports: set[str] = field(default_factory=set)
     lazy_notes: bool = False
+    alias: dict[str, set[str]] = field(default_factory=dict)
 
-    def then(self, names: Names) -> Known:
-        """What is known once code that does `names` has run."""
+    def then(self, names: Names, *, apart: bool = False) -> Known:
+        """What is known once code that does `names` has run; what runs `apart` shares no objects with what follows."""
         gone = names.makes | names.may_make
         kept = {n: what for n, what in self.definitions.items() if n not in gone}
-        return Known(kept | names.definitions, (self.imports - gone) | names.imports, self.lazy_notes)
+        alias = {n: roots - gone for n, roots in self.alias.items() if n not in gone} if apart else names.alias
+        return Known(kept | names.definitions, (self.imports - gone) | names.imports, self.lazy_notes, alias)
 
 
 @dataclass(slots=True)
@@ -44,7 +46,8 @@ class Names:
     `reads` must come from outside; `maybe_reads` may have to. `makes` are bound at the end on every path,
     `may_make` on some. `changes` are changed in place. `definitions` are the functions and classes at the top
     level, `imports` the names that imports bind. `star` tells of a star import. `through` are names that functions
-    made before read when this code calls them; `modules` what is changed inside of imported modules.
+    made before read when this code calls them; `modules` what is changed inside of imported modules; `alias` the
+    names at the end that may be the same object as other names, or a part of it.
     """
 
     reads: dict[str, Site] = field(default_factory=dict)
@@ -58,6 +61,7 @@ class Names:
     star: bool = False
     through: set[str] = field(default_factory=set)
     modules: dict[str, Site] = field(default_factory=dict)
+    alias: dict[str, set[str]] = field(default_factory=dict)
 
     @property
     def gives(self) -> set[str]:
@@ -77,7 +81,7 @@ class Expressions(ast.NodeVisitor):
         self.gone: set[str] = set()
         # Names of comprehensions around, each with the variables whose items it may be.
         self.local: list[dict[str, set[str]]] = []
-        self.alias: dict[str, set[str]] = {}
+        self.alias = {name: set(roots) for name, roots in known.alias.items()}
         self.depth = 0
         self.calling: set[str] = set()
         self.changing: set[str] = set()
@@ -167,9 +171,15 @@ class Expressions(ast.NodeVisitor):
         self.names.definitions.pop(name, None)
         self.names.imports.discard(name)
         if not self.depth:
-            self.alias.pop(name, None)
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        self.alias.pop(name, None)
+        for roots in self.alias.values():
+            roots.discard(name)
 
     def unbind(self, name: str) -> None:
+        self._forget(name)
         self.gone.add(name)
         self.bound.discard(name)
         self.maybe.discard(name)

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from kaleyard.notebook.changes import aliases, bound_names, iterated_roots
+from kaleyard.notebook.changes import aliases, bound_names, is_display, iterated_roots, root_name
 from kaleyard.notebook.names import Expressions, Known, Names
 from kaleyard.notebook.scopes import annotations as annotations_of
 from kaleyard.notebook.scopes import default_values, deferred, definition_parts
@@ -32,6 +32,7 @@ def trace(code: Iterable[tuple[int, ast.Module]], known: Known | None = None) ->
     found = walker.names
     found.makes = walker.bound
     found.may_make = walker.maybe - walker.bound
+    found.alias = {n: roots for n, roots in walker.alias.items() if roots}
     found.changes = {n: site for n, site in found.changes.items() if n not in walker.gone}
     return found
 
@@ -97,11 +98,9 @@ class _Statements(Expressions):
         self.visit(node.value)
         if isinstance(node.target, ast.Name):
             self.read(node.target.id, node.lineno)
-            # `x += y` changes a list or an array in place, whoever else holds it; numbers mostly have no other names.
-            kept = self.alias if isinstance(node.value, (ast.List, ast.Dict, ast.Set, ast.ListComp)) else {}
-            kept, self.alias = self.alias, kept
-            self.change(node.target.id, node.lineno)
-            self.alias = kept
+            if is_display(node.value):
+                # `x += [...]` changes a list in place, whoever else holds it; of numbers nobody else knows.
+                self.change(node.target.id, node.lineno)
         self.visit(node.target)
 
     def visit_Import(self, node: ast.Import) -> None:
@@ -120,6 +119,11 @@ class _Statements(Expressions):
     def _definition(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
         for part in definition_parts(node):
             self.visit(part)
+        for decorator in node.decorator_list:
+            # `@handlers.register`: what decorates keeps what it decorates.
+            called = decorator.func if isinstance(decorator, ast.Call) else decorator
+            if isinstance(called, ast.Attribute) and (root := root_name(called)):
+                self.change(root, node.lineno)
         own = {node.name, *_stored_in(node.body)} if isinstance(node, ast.ClassDef) else set()
         for note in annotations_of(node):
             self.note(note, own)

@@ -79,7 +79,7 @@ def read(path: Path, project: Project) -> Reading:
     code: dict[str, StepCode] = {}
     for step in outline.steps:
         code[step.name] = _step_code(step, notebook, sources, tuple(shared), parameters, known)
-        known = known.then(code[step.name].names)
+        known = known.then(code[step.name].names, apart=True)
     flows = resolve(list(code.values()))
     _add_results(outline, code, flows, sources)
     reading = Reading(project, notebook, outline, _empty(notebook, outline), code, flows)
@@ -96,13 +96,13 @@ def _step_code(
     parameters: frozenset[str],
     known: Known,
 ) -> StepCode:
-    trees = [(n, parse_cell(sources[n], Place(notebook.name, n, step.name))) for n in step.cells]
+    trees = tuple((n, parse_cell(sources[n], Place(notebook.name, n, step.name))) for n in step.cells)
     own: list[Unit] = []
     names, then = trace(trees, known), known
     for number in step.cells:
         own += (more := units(number, sources[number], Place(notebook.name, number, step.name), then))
         then = _after(then, more)
-    return StepCode(step.name, tuple(own), names, shared, parameters, step.prev, notebook.name, step.cells)
+    return StepCode(step.name, tuple(own), names, shared, parameters, step.prev, notebook.name, step.cells, trees)
 
 
 def _after(known: Known, made: Iterable[Unit]) -> Known:

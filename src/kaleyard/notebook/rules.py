@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kaleyard.errors import CheckError, NotebookError, Place
 from kaleyard.notebook.findings import Finding, Rule
+from kaleyard.notebook.flow import StepCode
+from kaleyard.notebook.names import Known
+from kaleyard.notebook.paths import trace
 from kaleyard.notebook.reader import Reading, kale_tags, read
 from kaleyard.notebook.source import Notebook, read_notebook
 from kaleyard.notebook.tags import problem
@@ -194,6 +197,53 @@ class SharedWork(Rule[Reading]):
                     break
 
 
+class OneValueTwoNames(Rule[Reading]):
+    """Use one of the names from there on, or make the other a copy: each value travels on its own."""
+
+    code = "KY207"
+    title = "value under two names, changed in place by a later step"
+
+    def check(self, subject: Reading) -> Iterable[Finding]:
+        """Names that are one object in the notebook, and two once they have travelled."""
+        known = Known()
+        steps = list(subject.code.values())
+        for unit in steps[0].shared if steps else ():
+            known = known.then(unit.names)
+        for index, step in enumerate(steps):
+            for name, (cell, line) in sorted(step.names.changes.items()):
+                for other in sorted(_same(known.alias, name) - {name}):
+                    reader = _reads_apart(subject, steps[index:], steps[:index], name, other)
+                    if reader is not None:
+                        what = f"`{name}` is changed in place, and step {reader} uses the same value as `{other}`"
+                        yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
+            known = known.then(trace(((n, m) for n, m in step.trees), known))
+
+
+def _same(alias: Mapping[str, set[str]], name: str) -> set[str]:
+    found, todo = set[str](), [name]
+    while todo:
+        one = todo.pop()
+        if one not in found:
+            found.add(one)
+            todo += [*alias.get(one, ()), *(n for n, roots in alias.items() if one in roots)]
+    return found
+
+
+def _reads_apart(
+    subject: Reading, later: Sequence[StepCode], earlier: Sequence[StepCode], name: str, other: str
+) -> str | None:
+    """The step that takes `other` as it was before the first of `later` changed `name`, its equal."""
+    before = {s.name for s in earlier}
+    here = subject.flows[later[0].name].inputs
+    for step in later:
+        inputs = subject.flows[step.name].inputs
+        if inputs.get(other) in before and (step is not later[0] or name in here):
+            return step.name
+    if name in here and other in later[0].names.gives and other not in here and other not in later[0].names.makes:
+        return later[0].name
+    return None
+
+
 class ReservedName(Rule[Reading]):
     """Rename the variable."""
 
@@ -245,6 +295,7 @@ READING_RULES: tuple[type[Rule[Reading]], ...] = (
     AmbiguousName,
     TwoMeanings,
     SharedWork,
+    OneValueTwoNames,
     ReservedName,
     BadParameter,
     BadMetric,

@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from kaleyard.notebook.changes import aliases, bound_names, changed_roots, iterated_roots, root_name
+from kaleyard.notebook.changes import aliases, bound_names, changed_roots, is_display, iterated_roots, root_name
 
 __all__ = ["Deferred", "deferred"]
 
@@ -204,6 +204,8 @@ class _Scope(ast.NodeVisitor):
     def visit_AugAssign(self, node: ast.AugAssign) -> None:
         if isinstance(node.target, ast.Name):
             self.load(node.target.id, node.lineno)
+            if is_display(node.value):
+                self.changes.add(node.target.id)
         self.generic_visit(node)
 
     def _definition(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:

@@ -76,17 +76,18 @@ class Skops:
         except ImportError as error:
             raise DataError("open files of models need the package `skops`, which is missing here") from error
         try:
-            content = _canonical(skops.dumps(value))
+            parts = _canonical(skops.dumps(value))
+            content = _zipped(parts, zipfile.ZIP_STORED)
             unknown = [name for name in skops.get_untrusted_types(data=content) if name not in _TRUSTED]
-            again = b"" if unknown else _canonical(skops.dumps(skops.loads(content, trusted=_TRUSTED)))
+            again = [] if unknown else _canonical(skops.dumps(skops.loads(content, trusted=_TRUSTED)))
         except Exception as error:
             # Whatever skops, or a part of the estimator, stumbles over.
             raise DataError(f"skops cannot keep it: {type(error).__name__}: {error}") from error
         if unknown:
             raise DataError(f"skops does not know {', '.join(unknown)}")
-        if again != content:
+        if again != parts:
             raise DataError("skops does not give back the same model")
-        path.write_bytes(content)
+        path.write_bytes(_zipped(parts, zipfile.ZIP_DEFLATED))
 
     def load(self, path: Path, extra: Mapping[str, str]) -> Any:  # noqa: ARG002
         """The estimator; types beyond the fixed list are refused."""
@@ -95,8 +96,8 @@ class Skops:
         return skops.load(path, trusted=_TRUSTED)
 
 
-def _canonical(content: bytes) -> bytes:
-    """The same skops file, with parts named by their content, and ids only for what stands in it twice."""
+def _canonical(content: bytes) -> list[tuple[str, bytes]]:
+    """What a skops file holds, with parts named by their content, and ids only for what stands in it twice."""
     with zipfile.ZipFile(io.BytesIO(content)) as source:
         files = {name: source.read(name) for name in source.namelist()}
     schema = json.loads(files.pop(_SCHEMA))
@@ -109,9 +110,12 @@ def _canonical(content: bytes) -> bytes:
             node["content"][_ADDRESS]["content"] = "null"
     _renumber(schema)
     parts = {names[name]: part for name, part in files.items()}
-    entries = [(_SCHEMA, json.dumps(schema).encode()), *sorted(parts.items())]
+    return [(_SCHEMA, json.dumps(schema).encode()), *sorted(parts.items())]
+
+
+def _zipped(parts: list[tuple[str, bytes]], compression: int) -> bytes:
     buffer = io.BytesIO()
-    write_zip(buffer, entries, zipfile.ZIP_DEFLATED)
+    write_zip(buffer, parts, compression)
     return buffer.getvalue()
 
 

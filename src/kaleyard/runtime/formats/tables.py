@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,5 +62,5 @@ class Polars:
         """The frame."""
         import polars as pl
 
-        # Not mapped: the artifact may be gone before the frame is.
-        return pl.read_ipc(path, memory_map=False)
+        # Not from the path, which polars would map into memory: the artifact may be gone before the frame is.
+        return pl.read_ipc(io.BytesIO(path.read_bytes()))
