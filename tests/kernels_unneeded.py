@@ -5,7 +5,6 @@ notebook in them are looked up where they arrive, as the runtime does.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -19,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
-from notebook_builder import NotebookCells, load
 
 from kaleyard.pipeline import Pipeline
+from notebook_builder import NotebookCells, load
 
 __all__ = ["assert_same", "run_by_steps", "run_whole"]
 

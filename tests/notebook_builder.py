@@ -14,7 +14,8 @@ from kaleyard.project import Project
 
 __all__ = ["NotebookCells", "load", "markdown", "notebook", "notebook_bytes", "reading"]
 
-# A source and its tags, one text with spaces between them or several texts; the tag `markdown` makes it prose.
+# A source and its tags, one text with spaces between them or several texts; the tag `markdown` makes it prose,
+# and `run:2` says that it ran as number 2.
 NotebookCells = tuple[str, str | Sequence[str]]
 
 
@@ -28,13 +29,15 @@ def notebook_bytes(*cells: NotebookCells, metadata: dict[str, Any] | None = None
     made = []
     for source, told in cells:
         tags = told.split() if isinstance(told, str) else list(told)
+        count = next((int(t.partition(":")[2]) for t in tags if t.startswith("run:")), None)
+        tags = [t for t in tags if not t.startswith("run:")]
         kind = "markdown" if "markdown" in tags else "code"
         cell: dict[str, Any] = {
             "cell_type": kind,
             "metadata": {"tags": tags} if tags and kind == "code" else {},
             "source": source.splitlines(keepends=True),
         }
-        made.append(cell | ({"execution_count": None, "outputs": []} if kind == "code" else {}))
+        made.append(cell | ({"execution_count": count, "outputs": []} if kind == "code" else {}))
     whole = {"cells": made, "metadata": metadata or {}, "nbformat": 4, "nbformat_minor": 5}
     return json.dumps(whole).encode()
 

@@ -249,7 +249,7 @@ print(nested.format, formats.load("n", nested.format, folder / "n"))
 
 
 def _use(folder: Path) -> subprocess.CompletedProcess[str]:
-    env = dict(os.environ, PYTHONPATH=str(folder))
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
     return subprocess.run(
         [sys.executable, "-c", USE, str(folder)], env=env, capture_output=True, text=True, check=False
     )

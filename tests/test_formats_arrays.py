@@ -80,6 +80,7 @@ CLOSED: dict[str, Any] = {
     "objects": np.array([1, "a", None], dtype=object),
     "records with objects": np.array([(1,)], dtype=[("a", object)]),
     "a matrix": np.eye(2).view(np.matrix),
+    "an array of records": np.zeros(1, np.dtype((np.record, [("a", "i4")]))),
     "a record array": RECORDS.view(np.recarray),
     "a dtype with metadata": np.zeros(1, np.dtype("i4", metadata={"unit": "m"})),
     "variable strings": np.array(["a", "b"], np.dtypes.StringDType()),

@@ -170,6 +170,11 @@ def test_a_frame_that_parquet_would_change_goes_to_cloudpickle(case: str, tmp_pa
     pt.assert_frame_equal(again, CLOSED[case])
 
 
+def test_a_column_with_two_kinds_of_nothing_is_found_before_it_is_written(tmp_path: Path) -> None:
+    saved = formats.save("x", CLOSED["texts, None and nan"], tmp_path / "x")
+    assert "the column `a` holds objects of other or of several types: NoneType, float, str" in saved.closed
+
+
 def test_other_programs_find_the_index(tmp_path: Path) -> None:
     for value in (KEPT["levels"], indexed([1, 2], "n"), KEPT["range"]):
         formats.save("x", value, tmp_path / "x")

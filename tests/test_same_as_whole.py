@@ -8,10 +8,10 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
-from kernels_unneeded import assert_same
-from notebook_builder import NotebookCells
 
 from kaleyard.errors import CheckError
+from kernels_unneeded import assert_same
+from notebook_builder import NotebookCells
 
 NUMBERS, LISTS, DICTS, FUNCTIONS = "abc", "pqr", "mn", "fgh"
 
@@ -81,12 +81,16 @@ def add(w: Writer) -> str | None:
 
 def extend(w: Writer) -> str | None:
     name = w.there(LISTS)
-    return name and w.draw(st.sampled_from([f"{name}.append({w.number()})", f"{name} += [{w.number()}]", f"{name}[0] = 5"]))
+    return name and w.draw(
+        st.sampled_from([f"{name}.append({w.number()})", f"{name} += [{w.number()}]", f"{name}[0] = 5"])
+    )
 
 
 def put(w: Writer) -> str | None:
     name = w.there(DICTS)
-    return name and w.draw(st.sampled_from([f"{name}['k'] += 1", f"{name}[str({w.number()})] = 3", f"{name}.update(z=1)"]))
+    return name and w.draw(
+        st.sampled_from([f"{name}['k'] += 1", f"{name}[str({w.number()})] = 3", f"{name}.update(z=1)"])
+    )
 
 
 def branch(w: Writer) -> str | None:
@@ -177,7 +181,22 @@ def show(w: Writer) -> str:
 
 KINDS = {
     f.__name__: f
-    for f in (assign, new_list, new_dict, add, extend, put, branch, loop, alias, share, remove, define, call, define_class)
+    for f in (
+        assign,
+        new_list,
+        new_dict,
+        add,
+        extend,
+        put,
+        branch,
+        loop,
+        alias,
+        share,
+        remove,
+        define,
+        call,
+        define_class,
+    )
 } | {"use_class": use_class, "show": show, "more": show, "again": call}
 
 
@@ -187,12 +206,13 @@ def notebooks(draw: st.DrawFn) -> list[NotebookCells]:
     cells: list[NotebookCells] = [("K = 6", "pipeline-parameters")] if draw(st.booleans()) else []
     w.bound.update("K" if cells else "")
     count = draw(st.integers(2, 6))
+    # One after the other where a name is made twice: else it is told as ambiguous.
+    chained = draw(st.booleans())
     if draw(st.booleans()):
         cells.append(("\n".join(w.statement() for _ in range(draw(st.integers(1, 5)))), "functions"))
     for index in range(count):
         source = "\n".join(w.statement() for _ in range(draw(st.integers(1, 5))))
-        # One after the other where a name is made twice: else it is told as ambiguous.
-        tags = f"step:s{index}" + (f" prev:s{index - 1}" if index and draw(st.booleans()) else "")
+        tags = f"step:s{index}" + (f" prev:s{index - 1}" if index and chained else "")
         cells.append((source + "\nprint(sorted(k for k in " + str(sorted(w.bound)) + "))", tags))
         cells.append((f"print({', '.join(sorted(w.bound & set('abcpqrmnK')))})", ""))
         if draw(st.integers(0, 9)) == 0:
@@ -201,8 +221,15 @@ def notebooks(draw: st.DrawFn) -> list[NotebookCells]:
 
 
 PHASES = [Phase.explicit, Phase.reuse, Phase.generate] if "NOSHRINK" in os.environ else list(Phase)
-@settings(max_examples=int(os.environ.get("KALEYARD_EXAMPLES", "60")), deadline=None, phases=PHASES, print_blob=False,
-          suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large])
+
+
+@settings(
+    max_examples=int(os.environ.get("KALEYARD_EXAMPLES", "60")),
+    deadline=None,
+    phases=PHASES,
+    print_blob=False,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
 @given(cells=notebooks())
 def test_steps_print_what_the_whole_notebook_prints(cells: list[NotebookCells]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -116,6 +116,7 @@ def run(
     from_step: str | None = None,
     only: str | None = None,
     timeout: float | None = None,
+    run_timeout: float | None = None,
     runner: str = "process",
     reporter: Reporter | None = None,
 ) -> Run:
@@ -123,7 +124,8 @@ def run(
 
     `parameters` are values by name, or texts `NAME=VALUE`; `jobs` steps at once (the processors by default);
     `from_step` runs that step and all after it even if cached; `only` runs that step alone, with what it needs;
-    `timeout` is in seconds for each step. Raises CheckError or ParameterError before anything starts, OutsideError
+    `timeout` is in seconds for each step, `run_timeout`
+    for the run. Raises CheckError or ParameterError before anything starts, OutsideError
     if the runs folder cannot be written, KeyboardInterrupt on Ctrl-C once every step has been stopped.
     """
     from kaleyard.local.executor import EXECUTORS
@@ -150,6 +152,7 @@ def run(
         forced=frozenset(forced),
         wanted=frozenset({only}) if only else None,
         timeout=timeout,
+        run_timeout=run_timeout,
     )
     return Runner(pipeline, project, values, EXECUTORS[runner](), reporter or PlainReporter(), options).run()
 

@@ -81,6 +81,7 @@ def check(notebooks: tuple[Path, ...], as_json: bool) -> None:
 @click.option("--from", "from_step", metavar="STEP", help="Run STEP and all after it, even if cached.")
 @click.option("--only", metavar="STEP", help="Run STEP alone, with what it needs.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each step.")
+@click.option("--run-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For the run.")
 @click.option("--runner", default="process", show_default=True, help="How steps run: process.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run as JSON at its end, and nothing else.")
 def run(
@@ -91,6 +92,7 @@ def run(
     from_step: str | None,
     only: str | None,
     timeout: float | None,
+    run_timeout: float | None,
     runner: str,
     as_json: bool,
 ) -> None:
@@ -113,6 +115,7 @@ def run(
             from_step=from_step,
             only=only,
             timeout=timeout,
+            run_timeout=run_timeout,
             runner=runner,
             reporter=make_reporter(json=as_json),
         )

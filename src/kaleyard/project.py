@@ -26,6 +26,7 @@ class Project:
 
     `files` are patterns (relative to the root) of data files that every step gets besides those its code names.
     `module_path` are folders, besides each notebook's own, whose modules travel with the steps that import them.
+    `disable` are codes of rules that `check` tells of and does not stop at.
     """
 
     root: Path
@@ -38,6 +39,7 @@ class Project:
     lock: str = "requirements.lock"
     module_path: tuple[str, ...] = ("src",)
     files: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
 
     @property
     def notebooks_folder(self) -> Path:

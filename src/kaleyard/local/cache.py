@@ -1,7 +1,7 @@
 """Outputs of steps kept by key: whether a step has to run at all, and what it gave when it last did.
 
-An entry is a folder named by its key, made whole and then renamed into place; its values are checked against their
-digests whenever they are used, so a damaged entry is seen, told and made again.
+An entry is made whole before it is in force; its values are checked against their digests whenever they are used, so
+a damaged entry is seen, told and made again.
 """
 
 from __future__ import annotations
@@ -10,15 +10,21 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kaleyard.errors import DataError, OutsideError
+from kaleyard.errors import KaleyardError, OutsideError
 from kaleyard.runtime import formats
+from kaleyard.runtime.executor_io import write_whole
 
 __all__ = ["Cache", "CorruptEntryError", "Entry", "Value", "place_copy"]
+
+
+_CURRENT = "current"
+_HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,14 @@ class Entry:
 
 
 class CorruptEntryError(Exception):
-    """An entry that is not as it was made; it has been removed."""
+    """An entry that is not as it was made; it is not in force any more."""
 
 
 class Cache:
-    """The kept outputs below one folder."""
+    """The kept outputs below one folder: `<key>/<name>/` holds an entry, `<key>/current` names the one in force.
+
+    An entry in force is never changed, and one that is not any more stays for an hour: other runs may be reading it.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -56,11 +65,15 @@ class Cache:
     def find(self, key: str, guard: Sequence[str] = ()) -> Entry | None:
         """The entry for `key`, its values checked; None if there is none, or it did not watch these inputs.
 
-        Raises CorruptEntryError for one that is damaged; the entry is gone then.
+        Raises CorruptEntryError for one that is damaged; it is not in force any more then.
         """
-        folder = self._folder(key)
-        if not folder.is_dir():
+        current = self._folder(key) / _CURRENT
+        try:
+            folder = current.parent / current.read_text(encoding="utf-8")
+        except FileNotFoundError:
             return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._corrupt(key) from error
         try:
             data = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
             values = {name: Value(**v) for name, v in data["values"].items()}
@@ -69,54 +82,47 @@ class Cache:
             damaged = damaged or any(
                 formats.digest(folder / "values" / v.file) != (v.sha256, v.size) for v in values.values()
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
-            self.remove(key)
-            raise CorruptEntryError(key) from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, KaleyardError) as error:
+            raise self._corrupt(key) from error
         if damaged:
-            self.remove(key)
-            raise CorruptEntryError(key)
+            raise self._corrupt(key)
         return entry if set(guard) <= set(entry.guard) else None
 
     def keep(self, key: str, files: Mapping[str, Path], values: Mapping[str, tuple[Value, Path]], **more: Any) -> None:
         """Keep a step's outputs under `key`; `files` are notebook, page and log, `more` goes to entry.json.
 
-        Raises OutsideError if the cache cannot be written. If another run was quicker, its entry stays.
+        Raises OutsideError if the cache cannot be written: an entry is in force whole or not at all.
         """
-        target = self._folder(key)
+        folder = self._folder(key)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            spare = Path(tempfile.mkdtemp(prefix=".part-", dir=target.parent))
-            try:
-                (spare / "values").mkdir()
-                for value, path in values.values():
-                    place_copy(path, spare / "values" / value.file)
-                for name, path in files.items():
-                    if path.is_file():
-                        place_copy(path, spare / name)
-                data = {"key": key, "values": {n: asdict(v) for n, (v, _) in values.items()}, **more}
-                (spare / "entry.json").write_text(json.dumps(data), encoding="utf-8")
-                if target.exists():
-                    self.remove(key)
-                spare.rename(target)
-            except OSError:
-                shutil.rmtree(spare, ignore_errors=True)
-                if not target.is_dir():
-                    raise
+            folder.mkdir(parents=True, exist_ok=True)
+            made = Path(tempfile.mkdtemp(prefix="entry-", dir=folder))
+            (made / "values").mkdir()
+            for value, path in values.values():
+                place_copy(path, made / "values" / value.file)
+            for name, path in files.items():
+                if path.is_file():
+                    place_copy(path, made / name)
+            data = {"key": key, "values": {n: asdict(v) for n, (v, _) in values.items()}, **more}
+            (made / "entry.json").write_text(json.dumps(data), encoding="utf-8")
+            write_whole(folder / _CURRENT, made.name)
+            self._clear(folder, made)
         except OSError as error:
             raise OutsideError(
                 f"{self.root} cannot be written: {error.strerror}",
                 fix="Free the disk, or set cache in [tool.kaleyard].",
             ) from error
 
-    def remove(self, key: str) -> None:
-        """Forget an entry."""
-        folder = self._folder(key)
-        spare = folder.with_name(f".gone-{folder.name}-{os.getpid()}")
-        try:
-            folder.rename(spare)
-        except OSError:
-            return
-        shutil.rmtree(spare, ignore_errors=True)
+    def _corrupt(self, key: str) -> CorruptEntryError:
+        (self._folder(key) / _CURRENT).unlink(missing_ok=True)
+        return CorruptEntryError(key)
+
+    @staticmethod
+    def _clear(folder: Path, current: Path) -> None:
+        """Remove what is not in force: earlier entries, and what killed runs left half-made."""
+        for path in folder.iterdir():
+            if path != current and path.is_dir() and path.stat().st_mtime < time.time() - _HOUR:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _folder(self, key: str) -> Path:
         return self.root / key[:2] / key

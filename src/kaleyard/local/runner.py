@@ -27,7 +27,7 @@ _TICK = 0.12
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run: steps at once, cache or not, steps that run even if cached, steps asked for, seconds for each.
+    """How to run: steps at once, cache or not, steps that run even if cached, steps asked for, and time limits.
 
     `wanted` None means all; steps outside it are skipped unless a wanted step needs their values.
     """
@@ -37,6 +37,7 @@ class Options:
     forced: frozenset[str] = frozenset()
     wanted: frozenset[str] | None = None
     timeout: float | None = None
+    run_timeout: float | None = None
 
 
 @dataclass
@@ -64,6 +65,8 @@ class Runner:
             self._run_steps(run)
         except KeyboardInterrupt as caught:
             interrupt = caught
+        except _TimeUpError as caught:
+            run.notes.append(str(caught))
         states = {s.state for s in run.steps.values()}
         run.state = "stopped" if interrupt or "stopped" in states else "failed" if "failed" in states else "done"
         run.seconds = round(time.monotonic() - began, 3)
@@ -90,6 +93,7 @@ class Runner:
         given = Given(self.pipeline, self.project, run, self.values, Cache(self.project.cache_folder))
         waiting = self._skip_unwanted(run)
         running: dict[Future[None], str] = {}
+        began = time.monotonic()
         pool = ThreadPoolExecutor(max_workers=max(1, self.options.jobs), thread_name_prefix="step")
         try:
             while waiting or running:
@@ -105,15 +109,25 @@ class Runner:
                 for future in done:
                     self._finish(run, running.pop(future), future)
                 self.reporter.tick()
-        except KeyboardInterrupt:
-            self.executor.stop()
-            for future in list(running):
-                self._finish(run, running.pop(future), future)
-            for name in waiting:
-                self._end(run.steps[name], "stopped", "the run was interrupted")
+                if self.options.run_timeout and time.monotonic() > began + self.options.run_timeout:
+                    raise _TimeUpError(f"the run took longer than {self.options.run_timeout:g} s")  # noqa: TRY301
+        except BaseException as error:
+            self._stop(run, running, waiting, str(error) or "the run was interrupted")
             raise
         finally:
             pool.shutdown(wait=True)
+
+    def _stop(self, run: Run, running: dict[Future[None], str], waiting: list[str], reason: str) -> None:
+        """Stop what runs and wait for it, so that no process is left, whatever ended the run."""
+        self.executor.stop()
+        wait(running)
+        for future in list(running):
+            self._finish(run, running.pop(future), future)
+        for name in waiting:
+            self._end(run.steps[name], "stopped", reason)
+        for step in run.steps.values():
+            if step.state == "stopped":
+                step.reason = reason
 
     def _finish(self, run: Run, name: str, future: Future[None]) -> None:
         step = run.steps[name]
@@ -156,6 +170,10 @@ class Runner:
             if name not in needed:
                 self._end(run.steps[name], "skipped", "not asked for")
         return [n for n in self.pipeline.names if n in needed]
+
+
+class _TimeUpError(Exception):
+    """The run as a whole took too long."""
 
 
 def _new_folder(parent: Path, now: datetime) -> Path:

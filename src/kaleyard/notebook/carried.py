@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kaleyard.notebook.code import Unit
 
-__all__ = ["Carried", "imported_modules", "is_class"]
+__all__ = ["Carried", "is_class"]
 
 
 class Carried:
     """What one step carries, chosen from the units of its notebook's `imports` and `functions` cells, and of steps.
 
-    `used` are the names that the notebook's code reads.
+    `used` are the names that the notebook's code reads, `own` the units of the step itself.
     """
 
-    def __init__(self, shared: Sequence[Unit], used: set[str]) -> None:
+    def __init__(self, shared: Sequence[Unit], used: set[str], own: Sequence[Unit]) -> None:
         self.shared = shared
         self.used = used
+        self.own = frozenset(m for unit in own for m in unit.modules)
         self.taken: dict[int, Unit] = {}
-        self._by_name: dict[str, list[Unit]] = {}
+        self._ours = frozenset(id(u) for u in shared)
+        self._makers: dict[str, list[Unit]] = {}
+        self._givers: dict[str, list[Unit]] = {}
         for unit in shared:
             for name in unit.names.makes | unit.names.may_make:
-                self._by_name.setdefault(name, []).append(unit)
+                self._makers.setdefault(name, []).append(unit)
+            for name in unit.names.gives:
+                self._givers.setdefault(name, []).append(unit)
+        self._loose = [u for u in shared if u.is_effect or self._is_unused_import(u)]
 
     def take(self, unit: Unit) -> bool:
         """Carry the unit; whether it is new."""
@@ -32,50 +38,50 @@ class Carried:
         self.taken[id(unit)] = unit
         return new
 
+    def is_shared(self, unit: Unit) -> bool:
+        """Whether the unit stands in one of the notebook's shared cells."""
+        return id(unit) in self._ours
+
     def maker(self, name: str, before: int, unless: Unit | None = None) -> Unit | None:
         """The shared unit that makes the name: the last in a cell above `before`, else the last below."""
-        makers = [u for u in self._by_name.get(name, ()) if u is not unless]
+        makers = [u for u in self._makers.get(name, ()) if u is not unless]
         above = [u for u in makers if u.cell < before]
         return (above or makers or [None])[-1]  # type: ignore[list-item]
 
     def companions(self, unit: Unit, before: int) -> Iterator[Unit]:
         """Shared units that bind or change the same names (a fallback import, say): one without the other misleads."""
-        if all(u is not unit for u in self.shared):
+        if not self.is_shared(unit):
             return
-        for other in self.shared:
-            near = (other.cell < before) == (unit.cell < before)
-            if other is not unit and near and unit.names.gives & other.names.gives and not other.is_effect:
-                yield other
+        for name in sorted(unit.names.gives):
+            for other in self._givers.get(name, ()):
+                near = (other.cell < before) == (unit.cell < before)
+                if other is not unit and near and not other.is_effect:
+                    yield other
 
     def always(self) -> Iterator[Unit]:
         """Units that go with every step: a star import may give any name, and `__future__` is for all code below."""
-        for unit in self.shared:
-            if unit.names.star or "__future__" in imported_modules(unit):
-                yield unit
+        return (u for u in self.shared if u.names.star or "__future__" in u.modules)
 
     def effects(self, before: int) -> Iterator[Unit]:
         """Statements run for their effect that go along with what they touch: `pd.set_option` where pandas goes.
 
         Those that touch the standard library alone (`warnings.filterwarnings`, `random.seed`) always go.
         """
-        for unit in self.shared:
-            if id(unit) in self.taken or not (unit.is_effect or self._is_unused_import(unit)):
+        for unit in self._loose:
+            if id(unit) in self.taken:
                 continue
-            if unit.is_effect and unit.cell >= before:
-                # In the notebook, it has not happened yet.
-                continue
-            if not unit.is_effect:
+            if not unit.is_effect or unit.magic_packages:
                 if self._is_package_taken(unit):
                     yield unit
-                continue
-            touched = [m for n in (*unit.names.reads, *unit.names.changes) if (m := self.maker(n, before, unit))]
-            loose = not touched or all(_is_standard(u) for u in touched)
-            if loose or any(id(u) in self.taken for u in touched):
-                yield unit
+            elif unit.cell < before:  # else, in the notebook, it has not happened yet
+                names = (*unit.names.reads, *unit.names.changes)
+                touched = [maker for name in names if (maker := self.maker(name, before, unit))]
+                loose = not touched or all(_is_standard(u) for u in touched)
+                if loose or any(id(u) in self.taken for u in touched):
+                    yield unit
 
-    def in_order(self, others: Sequence[Unit]) -> list[Unit]:
-        """What is carried, in the notebook's order; `others` are units of steps, in order."""
-        place = {id(u): n for n, u in enumerate([*others, *self.shared])}
+    def in_order(self, place: Mapping[int, int]) -> list[Unit]:
+        """What is carried, in the notebook's order; `place` tells where a unit stands among the others of its cell."""
         return sorted(self.taken.values(), key=lambda u: (u.cell, place[id(u)]))
 
     def _is_unused_import(self, unit: Unit) -> bool:
@@ -83,19 +89,8 @@ class Carried:
         return bool(unit.names.imports) and unit.is_definition and not unit.names.imports & self.used
 
     def _is_package_taken(self, unit: Unit) -> bool:
-        mine = imported_modules(unit)
-        return any(mine & imported_modules(u) for u in self.taken.values())
-
-
-def imported_modules(unit: Unit) -> set[str]:
-    """The top-level modules that a unit imports."""
-    found: set[str] = set()
-    for node in (n for top in unit.nodes for n in ast.walk(top)):
-        if isinstance(node, ast.Import):
-            found.update(a.name.partition(".")[0] for a in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.partition(".")[0])
-    return found
+        mine = unit.modules | unit.magic_packages
+        return bool(mine & self.own) or any(mine & u.modules for u in self.taken.values())
 
 
 def is_class(unit: Unit, name: str) -> bool:
@@ -104,5 +99,4 @@ def is_class(unit: Unit, name: str) -> bool:
 
 
 def _is_standard(unit: Unit) -> bool:
-    packages = imported_modules(unit)
-    return bool(packages) and packages <= sys.stdlib_module_names
+    return bool(unit.modules) and unit.modules <= sys.stdlib_module_names

@@ -5,7 +5,16 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 
-__all__ = ["aliases", "bound_names", "changed_roots", "is_display", "iterated_roots", "root_name", "same_roots"]
+__all__ = [
+    "aliases",
+    "arguments",
+    "bound_names",
+    "changed_roots",
+    "is_display",
+    "iterated_roots",
+    "root_name",
+    "same_roots",
+]
 
 # Methods that change the object they are called on, of the libraries people use in notebooks. A change this
 # table does not know is found when the step runs: an input that a later step also takes is compared at its end.
@@ -31,6 +40,17 @@ def root_name(node: ast.expr) -> str | None:
     while isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred)):
         node = node.value
     return node.id if isinstance(node, ast.Name) else None
+
+
+def arguments(call: ast.Call) -> Iterator[tuple[int | str, ast.expr]]:
+    """The arguments of a call, by position or keyword; unpacked ones (`*more`, `**more`) are left out."""
+    for position, value in enumerate(call.args):
+        if isinstance(value, ast.Starred):
+            break
+        yield position, value
+    for keyword in call.keywords:
+        if keyword.arg is not None:
+            yield keyword.arg, keyword.value
 
 
 def bound_names(target: ast.expr) -> Iterable[str]:

@@ -7,20 +7,17 @@ import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from kaleyard.errors import NotebookError, Place
-from kaleyard.notebook.names import Known, Names
+from kaleyard.notebook.known import Known, Names
+from kaleyard.notebook.magics import magic_calls, with_magics
 from kaleyard.notebook.paths import trace
 
 __all__ = ["Unit", "parse_cell", "units"]
 
-# Magics whose body or line is Python that runs in the notebook's namespace.
-_PYTHON_MAGICS = frozenset({"time", "timeit", "prun", "capture", "memit", "mprun", "lprun"})
-_OPTIONS = re.compile(r"^(?:\s*-\w+(?:\s*\d+)?\b)+")
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Unit:
     """Top-level statements of a cell that stand on lines of their own, with what they do with names."""
 
@@ -34,12 +31,29 @@ class Unit:
         """The line of the cell it starts in."""
         return _first_line(self.nodes[0])
 
-    @property
+    @cached_property
+    def modules(self) -> frozenset[str]:
+        """The top-level modules that it imports."""
+        found: set[str] = set()
+        for node in (n for top in self.nodes for n in ast.walk(top)):
+            if isinstance(node, ast.Import):
+                found.update(a.name.partition(".")[0] for a in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+        return frozenset(found)
+
+    @cached_property
+    def magic_packages(self) -> frozenset[str]:
+        """The packages without which a magic of it fails: matplotlib for `%matplotlib inline`."""
+        names = {told[0] for node in self.nodes for _, told in magic_calls(node) if told}
+        return frozenset({"matplotlib"} if names & {"matplotlib", "pylab"} else ())
+
+    @cached_property
     def is_definition(self) -> bool:
         """Whether running it elsewhere gives the same: imports, functions, classes, guarded imports."""
         return all(_defines(n) for n in self.nodes)
 
-    @property
+    @cached_property
     def is_effect(self) -> bool:
         """Whether it is run for what it does, such as `pd.set_option(...)`, and binds nothing anew."""
         return not self.names.makes and not self.names.may_make and not self.names.star
@@ -48,19 +62,26 @@ class Unit:
 def parse_cell(source: str, place: Place) -> ast.Module:
     """The syntax tree of a cell as IPython would run it. Raises NotebookError, with the line, for bad syntax."""
     try:
-        return _parsed(source)
+        return _parsed(source)[0]
     except SyntaxError as error:
         raise NotebookError(
-            f"this is no valid Python (line {error.lineno}): {error.msg}", place=place, fix="Mend or skip the cell."
+            f"this is no valid Python (line {error.lineno or 1}): {error.msg}",
+            place=place,
+            fix="Mend or skip the cell.",
         ) from error
 
 
 @lru_cache(maxsize=16_384)
-def _parsed(source: str) -> ast.Module:
+def _parsed(source: str) -> tuple[ast.Module, bool]:
+    """The syntax tree, and whether its lines are the source's."""
     try:
-        return _parse(source)
+        tree = _parse(source)
+        _compile(tree)
     except SyntaxError:
-        return _with_magics(_parse(_transformed(source)))
+        text = _transformed(source)
+        same = text.count("\n") == source.rstrip("\n").count("\n") + 1 and not re.search(r"(?m)^\s*%%", source)
+        return with_magics(_parse(text), lambda inner: _parsed(inner)[0]), same
+    return tree, True
 
 
 def units(cell: int, source: str, place: Place, known: Known | None = None) -> tuple[Unit, ...]:
@@ -70,18 +91,18 @@ def units(cell: int, source: str, place: Place, known: Known | None = None) -> t
     """
     known = known or Known()
     found = []
-    for text, group in _pieces(source, parse_cell(source, place)):
+    for text, group in _pieces(source, parse_cell(source, place), same_lines=_parsed(source)[1]):
         names = trace([(cell, ast.Module(group, []))], known)
         known = known.then(names)
         found.append(Unit(cell, text, tuple(group), names))
     return tuple(found)
 
 
-def _pieces(source: str, tree: ast.Module) -> Iterator[tuple[str, list[ast.stmt]]]:
+def _pieces(source: str, tree: ast.Module, *, same_lines: bool) -> Iterator[tuple[str, list[ast.stmt]]]:
     lines = source.split("\n")
     if not tree.body:
         return
-    if max(n.end_lineno or 0 for n in tree.body) > len(lines) or re.search(r"(?m)^\s*%%", source):
+    if not same_lines:
         yield source, tree.body
         return
     groups: list[list[ast.stmt]] = []
@@ -104,6 +125,11 @@ def _parse(source: str) -> ast.Module:
     return tree
 
 
+def _compile(tree: ast.Module) -> None:
+    """Raises SyntaxError for what parses and still cannot run, such as a `return` outside of a function."""
+    compile(tree, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+
+
 def _transformed(source: str) -> str:
     # IPython costs 0.2 s to import, and only cells with magics need it.
     from IPython.core.inputtransformer2 import TransformerManager
@@ -124,72 +150,3 @@ def _defines(node: ast.stmt) -> bool:
     if isinstance(node, ast.Try):
         return any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in node.body)
     return False
-
-
-class _Magics(ast.NodeTransformer):
-    """Puts the Python inside magics in their place, so that its names count."""
-
-    def visit_Expr(self, node: ast.Expr) -> ast.stmt | list[ast.stmt]:
-        call = node.value
-        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
-            return node
-        texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-        if call.func.attr == "run_cell_magic" and len(texts) == 3 and texts[0] in _PYTHON_MAGICS:  # noqa: PLR2004
-            extra = _captured(texts[1], node) if texts[0] == "capture" else []
-            body = _with_magics(_parse(_transformed(texts[2])))
-            ast.increment_lineno(body, 1)
-            return [*extra, *body.body] or node
-        if call.func.attr == "run_line_magic" and len(texts) == 2 and texts[0] in _PYTHON_MAGICS:  # noqa: PLR2004
-            return self._line(texts[1], node)
-        if call.func.attr in ("system", "getoutput", "run_line_magic", "run_cell_magic"):
-            return self._interpolated(" ".join(texts[1:] if call.func.attr.startswith("run") else texts), node)
-        return node
-
-    @staticmethod
-    def _line(text: str, node: ast.Expr) -> ast.stmt | list[ast.stmt]:
-        try:
-            body = _parse(_OPTIONS.sub("", text).strip())
-        except SyntaxError:
-            return node
-        ast.increment_lineno(body, node.lineno - 1)
-        return body.body or node
-
-    @staticmethod
-    def _interpolated(text: str, node: ast.Expr) -> ast.stmt | list[ast.stmt]:
-        """`{name}` in a shell line: IPython puts the value in if there is one, so the name may be read."""
-        reads: list[ast.stmt] = []
-        for inner in re.findall(r"\{([^{}]+)\}", text):
-            try:
-                expression = ast.parse(inner.strip(), mode="eval").body
-            except SyntaxError:
-                continue
-            for part in ast.walk(expression):
-                if isinstance(part, ast.Name):
-                    reads.append(_soft_read(part.id, node))  # noqa: PERF401 - nested loops read better
-        return [*reads, node]
-
-
-def _soft_read(name: str, at: ast.stmt) -> ast.stmt:
-    """`def _(): name`, never called: a name that may be read and is not missed if nothing makes it."""
-    load = ast.Expr(ast.Name(name, ast.Load()))
-    empty = ast.arguments([], [], None, [], [], None, [])
-    made = ast.FunctionDef("_", empty, [load], [])
-    for part in ast.walk(made):
-        ast.copy_location(part, at)
-    return made
-
-
-def _captured(line: str, at: ast.stmt) -> list[ast.stmt]:
-    name = next((w for w in line.split() if w.isidentifier()), None)
-    if name is None:
-        return []
-    made = ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None))
-    for part in ast.walk(made):
-        ast.copy_location(part, at)
-    return [made]
-
-
-def _with_magics(tree: ast.Module) -> ast.Module:
-    changed = _Magics().visit(tree)
-    assert isinstance(changed, ast.Module)
-    return changed

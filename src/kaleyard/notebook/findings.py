@@ -10,15 +10,20 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from kaleyard.errors import Place
 
-__all__ = ["Finding", "Rule", "Severity"]
+__all__ = ["Example", "Finding", "Rule", "Severity"]
 
 Severity = Literal["error", "warning"]
 Subject = TypeVar("Subject")
+# A small notebook that breaks a rule: its cells' sources, each with its tags.
+Example = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding: the rule's code and title, where, what exactly, and what to do."""
+    """One finding: the rule's code and title, where, what exactly, and what to do.
+
+    `disabled` tells who switched it off, if anybody did: such a finding stops nothing and is shown all the same.
+    """
 
     code: str
     title: str
@@ -27,9 +32,16 @@ class Finding:
     what: str
     advice: str
     line: int | None = None
+    disabled: str = ""
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it keeps the pipeline from starting."""
+        return self.severity == "error" and not self.disabled
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.code} {self.what}\n    {self.advice}"
+        off = f" (disabled by {self.disabled})" if self.disabled else ""
+        return f"{self.place}: {self.code} {self.what}{off}\n    {self.advice}"
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON values."""
@@ -43,18 +55,22 @@ class Finding:
             "step": self.place.step,
             "what": self.what,
             "advice": self.advice,
+            "disabled": self.disabled,
         }
 
 
 class Rule(ABC, Generic[Subject]):
     """A rule: `code`, `title`, `severity`; the class docstring is the advice given with each finding.
 
-    `check` yields findings made with `found`. A new rule is a class and a row in a table of `rules`.
+    `check` yields findings made with `found`. `example` is a notebook that breaks this rule and no other; `files` are
+    what must lie beside it. A new rule is a class and a row in a table of `rules`.
     """
 
     code: ClassVar[str]
     title: ClassVar[str]
     severity: ClassVar[Severity] = "error"
+    example: ClassVar[Example] = ()
+    files: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def advice(cls) -> str:

@@ -6,17 +6,18 @@ says `prev:`, steps it comes after are asked first. Functions, classes and impor
 
 from __future__ import annotations
 
-import ast
 import builtins
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kaleyard.notebook.carried import Carried, is_class
 from kaleyard.notebook.code import Unit
-from kaleyard.notebook.names import Names, Site
+from kaleyard.notebook.known import Site
 from kaleyard.notebook.scopes import Deferred
+from kaleyard.notebook.stepcode import Ambiguous, Conflict, Missing, StepCode, StepFlow
 
-__all__ = ["Ambiguous", "Conflict", "Missing", "StepCode", "StepFlow", "resolve"]
+__all__ = ["resolve"]
 
 # What IPython puts into every notebook's namespace, beside Python's own.
 _GIVEN = frozenset(dir(builtins)) | {
@@ -25,79 +26,28 @@ _GIVEN = frozenset(dir(builtins)) | {
 }
 
 
-@dataclass(frozen=True)
-class StepCode:
-    """A step as it was read: its code, what it does with names, and what it finds in its own notebook.
-
-    `shared` are the units of that notebook's imports and functions cells, `parameters` the names of its
-    parameters, `prev` the steps its tags name.
-    """
-
-    name: str
-    units: tuple[Unit, ...]
-    names: Names
-    shared: tuple[Unit, ...] = ()
-    parameters: frozenset[str] = frozenset()
-    prev: tuple[str, ...] = ()
-    notebook: str = ""
-    cells: tuple[int, ...] = ()
-    trees: tuple[tuple[int, ast.Module], ...] = ()
-
-    def given_in(self, name: str) -> int:
-        """The last cell that gives the name a value."""
-        return max((u.cell for u in self.units if name in u.names.gives), default=self.cells[-1] if self.cells else 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A name that nothing makes, and where it is used."""
-
-    name: str
-    step: str
-    site: Site
-
-
-@dataclass(frozen=True, slots=True)
-class Ambiguous:
-    """A name that several earlier steps make, none of them after all the others."""
-
-    name: str
-    step: str
-    makers: tuple[str, ...]
-    site: Site
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """A name that means one thing in a step and another in code the step carries; `what` tells which two."""
-
-    name: str
-    step: str
-    site: Site
-    what: str
-
-
 @dataclass(slots=True)
-class StepFlow:
-    """What a step takes, gives and carries; `setup` are the units of other cells it needs, in notebook order.
+class _Done:
+    """The steps that have been resolved: who makes which name, who comes after whom, which unit is whose."""
 
-    `late` are those of them that read inputs as they run, and so come after loading.
-    """
+    flows: dict[str, StepFlow] = field(default_factory=dict)
+    before: dict[str, frozenset[str]] = field(default_factory=dict)
+    makers: dict[str, list[StepCode]] = field(default_factory=dict)
+    index: dict[str, int] = field(default_factory=dict)
+    owners: dict[int, StepCode] = field(default_factory=dict)
+    place: dict[int, int] = field(default_factory=dict)
 
-    inputs: dict[str, str] = field(default_factory=dict)
-    setup: list[Unit] = field(default_factory=list)
-    late: list[Unit] = field(default_factory=list)
-    parameters: set[str] = field(default_factory=set)
-    outputs: set[str] = field(default_factory=set)
-    upstream: set[str] = field(default_factory=set)
-    missing: list[Missing] = field(default_factory=list)
-    ambiguous: list[Ambiguous] = field(default_factory=list)
-    conflicts: list[Conflict] = field(default_factory=list)
-
-    @property
-    def carried(self) -> list[Unit]:
-        """Every unit of other cells that goes with the step."""
-        return [*self.setup, *self.late]
+    def add(self, step: StepCode, flow: StepFlow) -> None:
+        """One step more."""
+        self.flows[step.name] = flow
+        self.before[step.name] = frozenset(flow.upstream).union(*(self.before[n] for n in flow.upstream))
+        self.index[step.name] = len(self.index)
+        for name, maker in flow.inputs.items():
+            self.flows[maker].outputs.add(name)
+        for name in step.names.gives:
+            self.makers.setdefault(name, []).append(step)
+        for place, unit in enumerate(step.units):
+            self.owners[id(unit)], self.place[id(unit)] = step, place
 
 
 def resolve(steps: Sequence[StepCode]) -> dict[str, StepFlow]:
@@ -105,49 +55,32 @@ def resolve(steps: Sequence[StepCode]) -> dict[str, StepFlow]:
 
     Names nothing makes, and names several steps make, are told in the flows and raise nothing.
     """
-    flows: dict[str, StepFlow] = {}
-    before: dict[str, frozenset[str]] = {}
     used: dict[str, set[str]] = {}
+    done = _Done()
     for step in steps:
-        for names in (step.names, *(u.names for u in step.shared)):
-            used.setdefault(step.notebook, set()).update(names.reads, names.maybe_reads)
-    makers: dict[str, list[StepCode]] = {}
-    earlier: dict[str, StepCode] = {}
+        if step.notebook not in used:
+            used[step.notebook] = {n for u in step.shared for n in (*u.names.reads, *u.names.maybe_reads)}
+            done.place |= {id(u): place for place, u in enumerate(step.shared)}
+        used[step.notebook].update(step.names.reads, step.names.maybe_reads)
     for step in steps:
-        flow = _Resolver(step, earlier, makers, flows, before, used[step.notebook]).run()
-        flows[step.name] = flow
-        before[step.name] = frozenset(flow.upstream).union(*(before[n] for n in flow.upstream))
-        for name, maker in flow.inputs.items():
-            flows[maker].outputs.add(name)
-        for name in step.names.gives:
-            makers.setdefault(name, []).append(step)
-        earlier[step.name] = step
-    return flows
+        done.add(step, _Resolver(step, done, used[step.notebook]).run())
+    return done.flows
 
 
 class _Resolver:
     """Finds where one step's names come from; asks for names until no new one is needed."""
 
-    def __init__(
-        self,
-        step: StepCode,
-        earlier: Mapping[str, StepCode],
-        makers: Mapping[str, Sequence[StepCode]],
-        flows: Mapping[str, StepFlow],
-        before: Mapping[str, frozenset[str]],
-        used: set[str],
-    ) -> None:
+    def __init__(self, step: StepCode, done: _Done, used: set[str]) -> None:
         self.step = step
-        self.earlier = earlier
-        self.makers = makers
-        self.flows = flows
-        self.done = before
+        self.done = done
         self.flow = StepFlow()
         self.seen: set[str] = set()
+        self.todo: deque[tuple[Unit, bool]] = deque()
+        # Inputs that code the step carries reads as it runs, with their makers.
         self.fixed: set[tuple[str, str]] = set()
-        self.carried = Carried(step.shared, used)
-        told = [p for p in step.prev if p in flows]
-        self.before = frozenset(told).union(*(before[p] for p in told))
+        self.carried = Carried(step.shared, used, step.units)
+        told = [p for p in step.prev if p in done.flows]
+        self.before = frozenset(told).union(*(done.before[p] for p in told))
         self.start = min(step.cells, default=0)
 
     def run(self) -> StepFlow:
@@ -159,12 +92,14 @@ class _Resolver:
         for name in sorted({*names.may_make, *names.changes} - names.makes):
             self.need(name, names.sites.get(name) or names.changes.get(name) or (0, 1), certain=False)
         for unit in self.carried.always():
-            self._take(unit, None)
+            self._take(unit)
+        self._expand()
         while effects := list(self.carried.effects(self.start)):
             for unit in effects:
-                self._take(unit, None)
+                self._take(unit)
+            self._expand()
         self._arrange()
-        self.flow.upstream = {*self.flow.inputs.values(), *(p for p in self.step.prev if p in self.flows)}
+        self.flow.upstream = {*self.flow.inputs.values(), *(p for p in self.step.prev if p in self.done.flows)}
         return self.flow
 
     # -- names as they are when the step runs ----------------------------------------------------------------
@@ -176,13 +111,13 @@ class _Resolver:
         self.seen.add(name)
         maker = self._maker(name, site, certain=certain)
         unit = self.carried.maker(name, self.start)
-        if maker is not None and unit is not None and maker.name not in self.before:
+        if maker is not None and unit is not None:
             # A shared cell below the steps that made the name has the last word.
             maker = maker if not maker.given_in(name) < unit.cell < self.start else None
         if maker is not None:
             self._take_from(maker, name, site)
         elif unit is not None:
-            self._take(unit, None)
+            self._take(unit)
         elif name in self.step.parameters:
             self.flow.parameters.add(name)
         elif certain and name not in _GIVEN and not self._star():
@@ -191,14 +126,14 @@ class _Resolver:
             self.seen.discard(name)
 
     def _maker(self, name: str, site: Site, *, certain: bool) -> StepCode | None:
-        makers = self.makers.get(name, ())
+        makers = self.done.makers.get(name, ())
         if not makers:
             return None
         asked = [m for m in makers if m.name in self.before]
         near = [m for m in makers if m.notebook == self.step.notebook]
         candidates = asked or near or makers
         last = candidates[-1]
-        done = self.done[last.name]
+        done = self.done.before[last.name]
         loose = [m.name for m in candidates if m is not last and m.name not in done]
         if loose and certain:
             self.flow.ambiguous.append(Ambiguous(name, self.step.name, (*loose, last.name), site))
@@ -210,17 +145,16 @@ class _Resolver:
         as_source = name in names.definitions or name in names.imports
         if as_source and made and all(u.is_definition for u in made):
             for unit in made:
-                self._take(unit, maker)
+                self._take(unit)
             return
         self._input(name, maker, site)
-        every = [(u, None) for u in self.flows[maker.name].carried] + [(u, maker) for u in maker.units]
-        for other, owner in every:
+        for other in (*self.done.flows[maker.name].carried, *maker.units):
             # A value may be of a class that its maker defines or carries: reading it back needs the class.
             if other.is_definition and any(is_class(other, n) for n in other.names.definitions):
                 if name in other.names.definitions:
                     what = f"it is a class that step {maker.name} changes, and a class travels as it was written"
                     self._conflict(name, site, what)
-                self._take(other, owner, certain=False)
+                self._take(other, certain=False)
 
     def _input(self, name: str, maker: StepCode, site: Site) -> None:
         other = self.flow.inputs.setdefault(name, maker.name)
@@ -234,12 +168,18 @@ class _Resolver:
 
     # -- code that goes along --------------------------------------------------------------------------------
 
-    def _take(self, unit: Unit, owner: StepCode | None, *, certain: bool = True) -> None:
-        """Carry a unit, of a step (`owner`) or of the shared cells, and all that it needs."""
-        if not self.carried.take(unit):
-            return
-        if owner is None:
-            owner = self._owner(unit)
+    def _take(self, unit: Unit, *, certain: bool = True) -> None:
+        """Carry a unit, of an earlier step or of the shared cells."""
+        if self.carried.take(unit):
+            self.todo.append((unit, certain))
+
+    def _expand(self) -> None:
+        """Find what the code that goes along needs, and what that needs in turn."""
+        while self.todo:
+            self._needs_of(*self.todo.popleft())
+
+    def _needs_of(self, unit: Unit, certain: bool) -> None:
+        owner = self.done.owners.get(id(unit))
         for name, site in unit.names.reads.items():
             self._need_then(name, unit, owner, site, certain=certain)
         for name in sorted({*unit.names.through, *unit.names.changes} - set(unit.names.reads)):
@@ -249,12 +189,7 @@ class _Resolver:
         for name, site in unit.names.maybe_reads.items():
             self.need(name, site, certain=False)
         for other in self.carried.companions(unit, self.start):
-            self._take(other, None, certain=certain)
-
-    def _owner(self, unit: Unit) -> StepCode | None:
-        if any(u is unit for u in self.step.shared):
-            return None
-        return next((s for s in self.earlier.values() if any(u is unit for u in s.units)), None)
+            self._take(other, certain=certain)
 
     def _need_deferred(self, what: Deferred, cell: int, *, certain: bool) -> None:
         own = self.step.names.gives
@@ -277,14 +212,14 @@ class _Resolver:
         before = self.start if owner is None else min(owner.cells, default=0)
         made = self.carried.maker(name, min(unit.cell + 1, before) if owner is None else before, unless=unit)
         if made is not None:
-            self._take(made, None, certain=certain)
+            self._take(made, certain=certain)
         elif name in self.step.parameters:
             self.flow.parameters.add(name)
         elif certain and name not in _GIVEN and not self._star() and name not in unit.names.gives:
             self.flow.missing.append(Missing(name, self.step.name, site))
 
     def _maker_then(self, name: str, unit: Unit, owner: StepCode | None, site: Site) -> StepCode | None:
-        makers = self.makers.get(name, ())
+        makers = self.done.makers.get(name, ())
         if owner is None:
             # Shared cells run at their own place in the notebook, mostly before every step.
             early = [m for m in makers if m.notebook == self.step.notebook and m.given_in(name) < unit.cell]
@@ -296,9 +231,8 @@ class _Resolver:
                     what = f"code of step {owner.name} uses it before that step changes it"
                     self._conflict(name, site, what)
                 return owner
-        order = list(self.earlier)
-        early = [m for m in makers if order.index(m.name) < order.index(owner.name)]
-        asked = [m for m in early if m.name in self.done[owner.name]]
+        early = [m for m in makers if self.done.index[m.name] < self.done.index[owner.name]]
+        asked = [m for m in early if m.name in self.done.before[owner.name]]
         return (asked or early or [None])[-1]  # type: ignore[list-item]
 
     def _star(self) -> bool:
@@ -307,7 +241,7 @@ class _Resolver:
     def _arrange(self) -> None:
         """Put what is carried in the notebook's order, in two: what runs before the inputs are loaded, and after."""
         late: set[str] = set()
-        for unit in self.carried.in_order([*(u for s in self.earlier.values() for u in s.units)]):
+        for unit in self.carried.in_order(self.done.place):
             reads = {*unit.names.reads, *(n for n in unit.names.through if n in self.flow.inputs)}
             loaded = {n for n in reads if (n, self.flow.inputs.get(n)) in self.fixed}
             if loaded or late.intersection(unit.names.reads):
@@ -322,5 +256,3 @@ class _Resolver:
         for name in sorted(self.flow.parameters & set(self.flow.inputs)):
             what = f"it is a parameter, which code it carries uses, and step {self.flow.inputs[name]} sets it anew"
             self._conflict(name, (0, 1), what)
-
-

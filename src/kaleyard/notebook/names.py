@@ -1,4 +1,4 @@
-"""What code does with the notebook's names, and the expressions' part of finding it out.
+"""What expressions do with the notebook's names.
 
 `kaleyard.notebook.paths.trace` is the way in.
 """
@@ -7,66 +7,15 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 
-from kaleyard.notebook.changes import bound_names, changed_roots, iterated_roots, root_name
+from kaleyard.notebook.changes import arguments, bound_names, changed_roots, iterated_roots, root_name
+from kaleyard.notebook.known import Known, Names
 from kaleyard.notebook.scopes import Comprehension, Deferred, default_values, deferred, names_in
 
-__all__ = ["Expressions", "Known", "Names", "Site"]
+__all__ = ["Expressions"]
 
-Site = tuple[int, int]  # cell number, line in the cell
 _BUILTINS = frozenset(dir(builtins))
-
-
-@dataclass(slots=True)
-class Known:
-    """What was made before: functions and classes, by name, and the names that imports bind.
-
-    `lazy_notes`: annotations are not evaluated (`from __future__ import annotations`).
-    """
-
-    definitions: dict[str, Deferred] = field(default_factory=dict)
-    imports: set[str] = field(default_factory=set)
-    lazy_notes: bool = False
-    alias: dict[str, set[str]] = field(default_factory=dict)
-
-    def then(self, names: Names, *, apart: bool = False) -> Known:
-        """What is known once code that does `names` has run; what runs `apart` shares no objects with what follows."""
-        gone = names.makes | names.may_make
-        kept = {n: what for n, what in self.definitions.items() if n not in gone}
-        alias = {n: roots - gone for n, roots in self.alias.items() if n not in gone} if apart else names.alias
-        return Known(kept | names.definitions, (self.imports - gone) | names.imports, self.lazy_notes, alias)
-
-
-@dataclass(slots=True)
-class Names:
-    """What code does with names; sites are (cell, line).
-
-    `reads` must come from outside; `maybe_reads` may have to. `makes` are bound at the end on every path,
-    `may_make` on some. `changes` are changed in place. `definitions` are the functions and classes at the top
-    level, `imports` the names that imports bind. `star` tells of a star import. `through` are names that functions
-    made before read when this code calls them; `modules` what is changed inside of imported modules; `alias` the
-    names at the end that may be the same object as other names, or a part of it.
-    """
-
-    reads: dict[str, Site] = field(default_factory=dict)
-    maybe_reads: dict[str, Site] = field(default_factory=dict)
-    makes: set[str] = field(default_factory=set)
-    may_make: set[str] = field(default_factory=set)
-    changes: dict[str, Site] = field(default_factory=dict)
-    definitions: dict[str, Deferred] = field(default_factory=dict)
-    imports: set[str] = field(default_factory=set)
-    sites: dict[str, Site] = field(default_factory=dict)
-    star: bool = False
-    through: set[str] = field(default_factory=set)
-    modules: dict[str, Site] = field(default_factory=dict)
-    alias: dict[str, set[str]] = field(default_factory=dict)
-
-    @property
-    def gives(self) -> set[str]:
-        """Every name that may have a new value or content afterwards."""
-        return self.makes | self.may_make | set(self.changes)
 
 
 class Expressions(ast.NodeVisitor):
@@ -83,7 +32,8 @@ class Expressions(ast.NodeVisitor):
         self.local: list[dict[str, set[str]]] = []
         self.alias = {name: set(roots) for name, roots in known.alias.items()}
         self.depth = 0
-        self.calling: set[str] = set()
+        # Functions made before whose use has been counted.
+        self.used: set[str] = set()
         self.changing: set[str] = set()
         # Methods of the notebook's own classes that change their instance.
         self.methods = {m for what in known.definitions.values() for m in what.methods}
@@ -91,58 +41,74 @@ class Expressions(ast.NodeVisitor):
     # -- state ---------------------------------------------------------------------------------------------
 
     def read(self, name: str, line: int) -> None:
-        if any(name in scope for scope in self.local):
-            return
+        if not any(name in scope for scope in self.local):
+            self._read(name, line)
+
+    def _read(self, name: str, line: int) -> None:
+        self._count(name, line)
+        if self._function(name) is not None:
+            self.use(name, line)
+
+    def _count(self, name: str, line: int) -> None:
         if name not in self.bound:
             wanted = self.names.maybe_reads if name in self.maybe else self.names.reads
             wanted.setdefault(name, (self.cell, line))
-        if name in self.names.definitions and name in self.maybe:
-            self.call(name, self.names.definitions[name], line)
-        elif name in self.known.definitions and name not in self.bound:
-            self.call(name, self.known.definitions[name], line, ours=False)
 
-    def call(self, name: str, what: Deferred, line: int, *, ours: bool = True) -> None:
-        """Count what a definition reads, sets and changes once it is used.
+    def use(self, name: str, line: int) -> None:
+        """Count what a function or class reads, sets and changes once it is used, and all that it uses in turn.
 
-        What one that is not `ours` reads is asked for by whoever carries it.
+        What one made before this code reads is asked for by whoever carries it.
         """
-        if name in self.calling:
+        reached = self._reached(name)
+        ours = self.names.definitions
+        if name in self.used and not ours.keys() & reached.keys():
             return
-        self.calling.add(name)
-        for other in what.reads:
-            if ours or other in self.names.definitions:
-                self.read(other, line)
-            else:
-                self.names.through.add(other)
-                if other in self.known.definitions:
-                    self.call(other, self.known.definitions[other], line, ours=False)
-        for other in what.sets:
-            self.maybe.add(other)
-            self.names.sites.setdefault(other, (self.cell, line))
-        for other in self._changed_by(what, name) - set(what.parameters):
-            self.change(other, line)
-        self.calling.discard(name)
+        self.used.add(name)
+        changed = self._changed(reached)
+        for one, what in reached.items():
+            for other in what.reads:
+                if one in ours or other in ours:
+                    self._count(other, line)
+                else:
+                    self.names.through.add(other)
+            for other in what.sets:
+                self.maybe.add(other)
+                self.names.sites.setdefault(other, (self.cell, line))
+            for other in changed[one] - set(what.parameters):
+                self.change(other, line, local=False)
 
     def _function(self, name: str) -> Deferred | None:
         if name in self.names.definitions:
-            return self.names.definitions[name]
+            return self.names.definitions[name] if name in self.maybe else None
         return None if name in self.bound else self.known.definitions.get(name)
 
-    def _is_changing(self, method: str) -> bool:
-        return method in self.methods
+    def _reached(self, name: str) -> dict[str, Deferred]:
+        """The function or class of that name and those it uses in turn."""
+        found: dict[str, Deferred] = {}
+        todo = [name]
+        while todo:
+            one = todo.pop()
+            what = None if one in found else self._function(one)
+            if what is not None:
+                found[one] = what
+                todo.extend(what.reads)
+        return found
 
-    def _changed_by(self, what: Deferred, name: str, seen: frozenset[str] = frozenset()) -> set[str]:
-        """The names, its parameters among them, whose values a call changes, itself or through what it calls."""
-        if name in seen:
-            return set()
-        found = set(what.changes | what.changed)
-        found |= {root for root, method in what.asks if method != "__call__" and self._is_changing(method)}
-        for callee, where, root in what.passes:
-            other = self._function(callee)
-            if other is not None and root not in found:
-                parameter = _parameter(other, where)
-                if parameter in self._changed_by(other, callee, seen | {name}) & set(other.parameters):
-                    found.add(root)
+    def _changed(self, reached: Mapping[str, Deferred]) -> dict[str, set[str]]:
+        """By function, the names, its parameters among them, whose values it changes, itself or by what it calls."""
+        found = {one: set(what.changes | what.changed) for one, what in reached.items()}
+        for one, what in reached.items():
+            found[one] |= {root for root, method in what.asks if method != "__call__" and method in self.methods}
+        again = True
+        while again:
+            again = False
+            for one, what in reached.items():
+                for callee, where, root in what.passes:
+                    if callee in reached and root not in found[one]:
+                        parameter = _parameter(reached[callee], where)
+                        if parameter in found[callee] and parameter in reached[callee].parameters:
+                            found[one].add(root)
+                            again = True
         return found
 
     def note(self, annotation: ast.expr, own: Iterable[str] = ()) -> None:
@@ -186,12 +152,12 @@ class Expressions(ast.NodeVisitor):
         self.names.definitions.pop(name, None)
         self.names.imports.discard(name)
 
-    def change(self, name: str, line: int) -> None:
+    def change(self, name: str, line: int, *, local: bool = True) -> None:
         """The value of `name` is changed in place, and so is what else it may be."""
         if name in self.changing:
             return
         self.changing.add(name)
-        scope = next((s for s in reversed(self.local) if name in s), None)
+        scope = next((s for s in reversed(self.local) if name in s), None) if local else None
         roots = self.alias.get(name, set()) if scope is None else scope[name]
         if scope is None and not self._is_import(name):
             self.names.changes.setdefault(name, (self.cell, line))
@@ -223,18 +189,17 @@ class Expressions(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         self.generic_visit(node)
         func = node.func
-        if isinstance(func, ast.Attribute) and self._is_changing(func.attr) and (root := root_name(func)):
+        if isinstance(func, ast.Attribute) and func.attr in self.methods and (root := root_name(func)):
             self.change(root, node.lineno)
         if not isinstance(func, ast.Name):
             return
         what = self._function(func.id)
         if what is None:
-            if self._is_changing("__call__") and func.id not in _BUILTINS:
+            if "__call__" in self.methods and func.id not in _BUILTINS:
                 self.change(func.id, node.lineno)
             return
-        changed = self._changed_by(what, func.id) & set(what.parameters)
-        given = [*enumerate(node.args), *((k.arg, k.value) for k in node.keywords if k.arg)]
-        for where, value in given:
+        changed = self._changed(self._reached(func.id))[func.id] & set(what.parameters)
+        for where, value in arguments(node):
             name = root_name(value)
             if name and _parameter(what, where) in changed:
                 self.change(name, node.lineno)
@@ -250,7 +215,11 @@ class Expressions(ast.NodeVisitor):
         for default in default_values(node):
             self.visit(default)
         # A lambda inside an expression is mostly called at once (`map`, `apply`, `key=`).
-        self.call("<lambda>", deferred(node), node.lineno)
+        what = deferred(node)
+        for name in what.reads:
+            self.read(name, node.lineno)
+        for name in what.changes:
+            self.change(name, node.lineno)
 
     def _comprehension(self, node: Comprehension) -> None:
         self.visit(node.generators[0].iter)

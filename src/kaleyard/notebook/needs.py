@@ -7,19 +7,24 @@ package and all it imports in turn. So does a file of the project that the code 
 from __future__ import annotations
 
 import ast
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Needs", "find_needs"]
+from kaleyard.notebook.magics import magic_calls
+
+__all__ = ["Needs", "find_needs", "named_paths", "written_paths"]
 
 # Calls that write to the path they get: what they name is a result, not something to bring along.
 _WRITERS = ("to_", "save", "write", "dump", "mkdir", "makedirs", "rmtree", "unlink", "touch", "imwrite", "imsave")
 _WRITE_MODES = frozenset("wax")
 # Our own package is never a module of the project: a step's image has its runner anyway.
 _OURS = "kaleyard"
+# Extensions that come with IPython.
+_EXTENSIONS = frozenset({"autoreload", "storemagic"})
 _NEVER = frozenset({".git", ".venv", "__pycache__", ".ipynb_checkpoints", ".kaleyard", "runs", "node_modules"})
 
 
@@ -69,10 +74,12 @@ class _Finder:
     def code(self, cell: int, tree: ast.AST) -> None:
         for name in _imported(tree):
             self.module(name, cell)
-        written = _written(tree)
-        for text, is_folder in _literals(tree):
+        written = written_paths(tree)
+        for text, is_folder in named_paths(tree):
             if text not in written:
                 self.path(text, folder_meant=is_folder)
+        for word in _words(tree):
+            self.path(word)
 
     def module(self, name: str, cell: int) -> None:
         top = name.partition(".")[0]
@@ -144,6 +151,10 @@ def _imported(tree: ast.AST) -> Iterator[str]:
             yield from (a.name for a in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
+    for method, texts in magic_calls(tree):
+        # `%load_ext name` imports; what IPython brings itself is no package of its own.
+        if method == "run_line_magic" and texts[:1] == ["load_ext"] and texts[1] not in _EXTENSIONS:
+            yield texts[1]
 
 
 def _locate(place: Path, top: str) -> Path | None:
@@ -165,7 +176,7 @@ def _sources(found: Path) -> Iterator[Path]:
             yield path
 
 
-def _literals(tree: ast.AST) -> Iterator[tuple[str, bool]]:
+def named_paths(tree: ast.AST) -> Iterator[tuple[str, bool]]:
     """Texts that may be paths, with whether a folder is meant: constants, `Path("a") / "b"`, `join("a", "b")`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -174,6 +185,16 @@ def _literals(tree: ast.AST) -> Iterator[tuple[str, bool]]:
             text = _folded(node)
             if text:
                 yield text, isinstance(node, ast.Call)
+
+
+def _words(tree: ast.AST) -> Iterator[str]:
+    """The words of shell lines and of lines of magics: some may be files."""
+    for method, texts in magic_calls(tree):
+        line = texts[0] if method in ("system", "getoutput") else " ".join(texts[1:2])
+        try:
+            yield from shlex.split(line)
+        except ValueError:
+            yield from line.split()
 
 
 def _folded(node: ast.expr) -> str | None:
@@ -197,7 +218,7 @@ def _word(func: ast.expr) -> str:
     return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
 
 
-def _written(tree: ast.AST) -> set[str]:
+def written_paths(tree: ast.AST) -> set[str]:
     """The literals that the code writes to, directly or through a variable."""
     holds: dict[str, str] = {}
     for node in ast.walk(tree):

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kaleyard.notebook.carried import imported_modules
 from kaleyard.notebook.code import Unit
-from kaleyard.notebook.flow import StepCode, StepFlow
+from kaleyard.notebook.stepcode import StepCode, StepFlow
 
 __all__ = ["Origins"]
 
@@ -41,7 +40,7 @@ class Origins:
             wanted.add(one)
             for unit in own:
                 if one in unit.names.gives:
-                    yield from imported_modules(unit) if one in unit.names.imports else ()
+                    yield from unit.modules if one in unit.names.imports else ()
                     todo.extend(_reads(unit))
             if one in self._flows[step].inputs:
                 yield from self.modules(self._flows[step].inputs[one], one)

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from kaleyard.notebook.changes import aliases, bound_names, is_display, iterated_roots, root_name
-from kaleyard.notebook.names import Expressions, Known, Names
-from kaleyard.notebook.scopes import annotations as annotations_of
-from kaleyard.notebook.scopes import default_values, deferred, definition_parts
+from kaleyard.notebook.known import Known, Names
+from kaleyard.notebook.magics import NOWHERE
+from kaleyard.notebook.names import Expressions
+from kaleyard.notebook.scopes import annotations_of, default_values, deferred, definition_parts
 
 __all__ = ["trace"]
 
@@ -130,7 +131,8 @@ class _Statements(Expressions):
         what = deferred(node)
         if isinstance(node, ast.ClassDef):
             self._class_body(node)
-        self.bind(node.name, node.lineno)
+        if node.name != NOWHERE:
+            self.bind(node.name, node.lineno)
         self.names.definitions[node.name] = what
         self.methods |= what.methods
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from kaleyard.errors import NotebookError, Place
 from kaleyard.notebook.code import Unit, parse_cell, units
-from kaleyard.notebook.flow import StepCode, StepFlow, resolve
-from kaleyard.notebook.names import Known
+from kaleyard.notebook.flow import resolve
+from kaleyard.notebook.known import Known
 from kaleyard.notebook.needs import Needs, find_needs
 from kaleyard.notebook.origins import Origins
 from kaleyard.notebook.outline import Outline, OutlineStep, read_outline
 from kaleyard.notebook.parameters import Declared, read_metrics, read_parameters
 from kaleyard.notebook.paths import trace
 from kaleyard.notebook.source import Notebook, NotebookCell, read_notebook
+from kaleyard.notebook.stepcode import StepCode, StepFlow
 from kaleyard.notebook.tags import is_ours, step_name
 from kaleyard.pipeline import Cell, Input, Parameter, Pipeline, Step
 from kaleyard.project import Project
@@ -29,7 +31,7 @@ _SAME_TAG = {"parameters": "pipeline-parameters"}
 _SPECIAL = ("imports", "functions", "pipeline-parameters", "pipeline-metrics", "skip")
 
 
-@dataclass(slots=True)
+@dataclass
 class Reading:
     """A notebook as it was read: its pipeline, and the facts that the rules judge.
 
@@ -45,6 +47,22 @@ class Reading:
     needs: dict[str, Needs] = field(default_factory=dict)
     parameters: Declared = field(default_factory=Declared)
     metrics: Declared = field(default_factory=Declared)
+
+    @cached_property
+    def sources(self) -> dict[int, str]:
+        """The cells' sources, by number."""
+        return {c.number: c.source for c in self.notebook.cells}
+
+    @cached_property
+    def origins(self) -> Origins:
+        """The modules behind the steps' values."""
+        return Origins(self.code, self.flows)
+
+    @cached_property
+    def units_in(self) -> Counter[int]:
+        """How many units each cell has: a cell all of whose units are carried stays as it was written."""
+        every = {id(u): u for code in self.code.values() for u in (*code.shared, *code.units)}
+        return Counter(u.cell for u in every.values())
 
 
 def kale_tags(cell: NotebookCell) -> tuple[str, ...]:
@@ -77,7 +95,11 @@ def read(path: Path, project: Project) -> Reading:
         known = _after(known, more)
     parameters = frozenset(p.name for p in declared.parameters)
     code: dict[str, StepCode] = {}
+    waiting = list(shared)
     for step in outline.steps:
+        # What stands above the step was made last; what stands below is known all the same.
+        above = [u for u in waiting if u.cell < min(step.cells, default=0)]
+        known, waiting = _after(known, above), waiting[len(above) :]
         code[step.name] = _step_code(step, notebook, sources, tuple(shared), parameters, known)
         known = known.then(code[step.name].names, apart=True)
     flows = resolve(list(code.values()))
@@ -174,12 +196,10 @@ def _step(reading: Reading, step: OutlineStep, metrics: Sequence[str], parameter
     flow, project, notebook = reading.flows[step.name], reading.project, reading.notebook
     needs = _needs(reading, step, [p.default for p in parameters if p.name in flow.parameters])
     reading.needs[step.name] = needs
-    sources = {c.number: c for c in notebook.cells}
-    whole = _units_by_cell(reading)
     return Step(
         name=step.name,
-        cells=(*_setup(flow.late, whole, sources), *_own_cells(notebook, step)),
-        setup=_setup(flow.setup, whole, sources),
+        cells=(*_setup(flow.late, reading), *_own_cells(notebook, step)),
+        setup=_setup(flow.setup, reading),
         parameters=tuple(p.name for p in parameters if p.name in flow.parameters),
         inputs=tuple(Input(n, flow.inputs[n]) for n in sorted(flow.inputs)),
         outputs=tuple(sorted(flow.outputs)),
@@ -196,12 +216,11 @@ def _step(reading: Reading, step: OutlineStep, metrics: Sequence[str], parameter
 
 def _needs(reading: Reading, step: OutlineStep, defaults: Sequence[object]) -> Needs:
     project, notebook = reading.project, reading.notebook
-    sources = {c.number: c.source for c in notebook.cells}
-    code: list[tuple[int, ast.AST]] = [(n, parse_cell(sources[n], Place())) for n in step.cells]
+    code: list[tuple[int, ast.AST]] = list(reading.code[step.name].trees)
     code += [(u.cell, node) for u in reading.flows[step.name].carried for node in u.nodes]
     places = [project.root / p for p in project.module_path]
-    origins = Origins(reading.code, reading.flows)
-    behind = {m for name, maker in reading.flows[step.name].inputs.items() for m in origins.modules(maker, name)}
+    inputs = reading.flows[step.name].inputs
+    behind = {m for name, maker in inputs.items() for m in reading.origins.modules(maker, name)}
     return find_needs(code, defaults, project.root, notebook.path.resolve().parent, places, behind)
 
 
@@ -217,26 +236,14 @@ def _module_path(reading: Reading) -> tuple[str, ...]:
     return tuple(dict.fromkeys(project.relative(f) for f in folders))
 
 
-def _units_by_cell(reading: Reading) -> dict[int, int]:
-    """How many units each cell has, so that a cell all of whose units are carried stays as it was written."""
-    counts: dict[int, int] = {}
-    seen: set[int] = set()
-    for code in reading.code.values():
-        for unit in (*code.shared, *code.units):
-            if id(unit) not in seen:
-                seen.add(id(unit))
-                counts[unit.cell] = counts.get(unit.cell, 0) + 1
-    return counts
-
-
-def _setup(carried: Sequence[Unit], whole: Mapping[int, int], cells: Mapping[int, NotebookCell]) -> tuple[Cell, ...]:
+def _setup(carried: Sequence[Unit], reading: Reading) -> tuple[Cell, ...]:
     by_cell: dict[int, list[Unit]] = {}
     for unit in carried:
         by_cell.setdefault(unit.cell, []).append(unit)
     found = []
     for number, group in by_cell.items():
-        complete = len(group) == whole[number]
-        source = cells[number].source if complete else "\n".join(u.source for u in group)
+        complete = len(group) == reading.units_in[number]
+        source = reading.sources[number] if complete else "\n".join(u.source for u in group)
         found.append(Cell(number, "code", source.strip("\n")))
     return tuple(found)
 

@@ -10,12 +10,21 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from kaleyard.notebook.changes import aliases, bound_names, changed_roots, is_display, iterated_roots, root_name
+from kaleyard.notebook.changes import (
+    aliases,
+    arguments,
+    bound_names,
+    changed_roots,
+    is_display,
+    iterated_roots,
+    root_name,
+)
 
 __all__ = ["Deferred", "deferred"]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+
 
 @dataclass(slots=True)
 class Deferred:
@@ -188,8 +197,7 @@ class _Scope(ast.NodeVisitor):
         func = node.func
         if isinstance(func, ast.Name):
             self.asks.add((func.id, "__call__"))
-            given = [*enumerate(node.args), *((k.arg, k.value) for k in node.keywords if k.arg)]
-            self.passes.update((func.id, where, root) for where, value in given if (root := root_name(value)))
+            self.passes.update((func.id, where, root) for where, value in arguments(node) if (root := root_name(value)))
         elif isinstance(func, ast.Attribute) and (root := root_name(func)):
             self.asks.add((root, func.attr))
 
@@ -211,7 +219,7 @@ class _Scope(ast.NodeVisitor):
     def _definition(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
         self.bound.add(node.name)
         self.block(definition_parts(node))
-        self.notes.update(n for note in annotations(node) for n in names_in(note))
+        self.notes.update(n for note in annotations_of(node) for n in names_in(note))
         self.nested(deferred(node))
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
@@ -232,7 +240,7 @@ class _Scope(ast.NodeVisitor):
         for generator in node.generators:
             names = set(bound_names(generator.target))
             inner.bound |= names
-            inner._alias((name, iterated_roots(generator.iter)) for name in names)  # noqa: SLF001 - our own
+            inner._alias((name, iterated_roots(generator.iter)) for name in names)
         for part in ast.walk(node):
             if isinstance(part, ast.NamedExpr):
                 self.bound.add(part.target.id)
@@ -266,12 +274,12 @@ def definition_parts(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     return [*node.decorator_list, *default_values(node)]
 
 
-def annotations(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> list[ast.expr]:
+def annotations_of(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> list[ast.expr]:
     """The annotations that defining evaluates, unless `from __future__ import annotations` stands above."""
     if isinstance(node, ast.ClassDef):
         fields = [s.annotation for s in node.body if isinstance(s, ast.AnnAssign)]
         inner = [s for s in node.body if isinstance(s, (ast.FunctionDef, ast.AsyncFunctionDef))]
-        return fields + [note for method in inner for note in annotations(method)]
+        return fields + [note for method in inner for note in annotations_of(method)]
     args = node.args
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
     return [a.annotation for a in every if a and a.annotation] + ([node.returns] if node.returns else [])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,6 +89,6 @@ def write_executor_output(given: ExecutorInput, metadata: Mapping[str, Mapping[s
 def write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all, its folder made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    spare = path.with_name(f".{path.name}.{os.getpid()}.part")
+    spare = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     spare.write_text(text, encoding="utf-8")
     spare.replace(path)

@@ -15,6 +15,10 @@ __all__ = ["Stopped", "explain"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _DATA_ERROR = "DataError"
+_SIGNALS = {
+    "SIGKILL": (" (out of memory, perhaps)", "Give the step more memory, or less data."),
+    "SIGSEGV": (" (a crash in compiled code)", "Find the package that crashes; another version of it may not."),
+}
 
 
 class Stopped(BaseException):
@@ -54,10 +58,13 @@ def _cell_error(error: Any, cells: list[dict[str, Any]], place: Place) -> StepEr
         elif "name" in error.ename.lower():
             what = f"{what} (when its values were handed over)"
         return DataError(_without_ours(what, role, error.ename), place=place, fix=fix.strip() or None)
+    fix = "The traceback is above; the executed notebook shows the cells."
+    if error.ename == "StdinNotImplementedError":
+        fix = "Nobody can answer input() in a pipeline: make it a parameter."
     return CellError(
         f"{error.ename}: {plain}" if plain else error.ename,
         place=_at(failed, place),
-        fix="The traceback is above; the executed notebook shows the cells.",
+        fix=fix,
         ename=error.ename,
         evalue=plain,
         traceback=traceback,
@@ -76,10 +83,8 @@ def _dead(place: Place) -> StepError:
     code = exit_status()
     if code is not None and code < 0:
         name = signal.Signals(-code).name
-        more = " (out of memory, perhaps)" if name == "SIGKILL" else ""
-        return KernelDiedError(
-            f"the kernel was killed by {name}{more}", place=place, fix="Give the step more memory, or less data."
-        )
+        what, fix = _SIGNALS.get(name, ("", "Look for what sends the signal."))
+        return KernelDiedError(f"the kernel was killed by {name}{what}", place=place, fix=fix)
     ending = f" with exit code {code}" if code is not None else ""
     return KernelDiedError(f"the kernel ended its own process{ending}", place=place, fix="Do not end Python in a cell.")
 

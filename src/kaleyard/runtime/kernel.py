@@ -15,6 +15,7 @@ from jupyter_client.kernelspec import KernelSpec
 
 __all__ = ["StepKernelManager", "exit_status"]
 
+_LONGEST = 50
 _STARTED: list[Any] = []
 
 
@@ -23,8 +24,11 @@ class StepKernelManager(AsyncKernelManager):  # type: ignore[misc]
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if os.name == "posix":
+        folder = os.environ.get("JUPYTER_RUNTIME_DIR", "")
+        # The name of a socket must be short: where temporary files have long paths, there is TCP.
+        if os.name == "posix" and 0 < len(folder) < _LONGEST:
             self.transport = "ipc"
+            self.ip = f"{folder}/socket"
 
     @property
     def kernel_spec(self) -> KernelSpec:

@@ -10,8 +10,11 @@ import json
 import logging
 import os
 import shutil
+import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +127,15 @@ def _execute(
 ) -> None:
     _environment(folder, interface)
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    # jsonschema builds a grammar for IRIs when this is importable, for a second, and no notebook has an IRI to check.
+    # A step's image may lack it; so every step does.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import papermill
 
-    from kaleyard.runtime.kernel import StepKernelManager
+    from kaleyard.runtime.engine import ENGINE
 
+    # The page is made after the cells, but what it needs can be imported while they run.
+    threading.Thread(target=import_module, args=("nbconvert.exporters.html",), daemon=True).start()
     try:
         papermill.execute_notebook(
             str(notebook),
@@ -136,8 +144,7 @@ def _execute(
             cwd=str(cwd),
             kernel_name="python3",
             progress_bar=False,
-            kernel_manager_class=StepKernelManager,
-            shutdown_kernel="immediate",
+            engine_name=ENGINE,
         )
     except (Exception, Stopped) as error:
         raise explain(error, executed, interface.place) from error

@@ -100,7 +100,7 @@ def _deque(encoder: Encoder, value: collections.deque[Any]) -> dict[str, Any]:
 
 
 def _moment(encoder: Encoder, value: dt.datetime | dt.time) -> Any:
-    text = value.replace(tzinfo=None, fold=0).isoformat()
+    text = value.replace(tzinfo=None).isoformat()
     if value.tzinfo is None and not value.fold:
         return text
     if type(value.tzinfo) not in {type(None), dt.timezone, zoneinfo.ZoneInfo}:

@@ -1,0 +1,119 @@
+"""The Python inside IPython's magics and shell lines, put where it runs, so that its names count."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+
+__all__ = ["NOWHERE", "magic_calls", "with_magics"]
+
+# The name of a function that stands for what a magic may read; no code can call it.
+NOWHERE = "<magic>"
+
+# Magics whose body or line is Python that runs in the notebook's namespace.
+_PYTHON = frozenset({"time", "timeit", "prun", "capture", "memit", "mprun", "lprun"})
+# Magics that may bind any name.
+_ANYTHING = frozenset({"run", "pylab", "load", "store"})
+_OPTIONS = re.compile(r"^(?:\s*-\w+(?:\s*\d+)?\b)+")
+_SAVES = re.compile(r"--(?:out|err|proc)[ =]\s*(\w+)")
+_READS = re.compile(r"\{([^{}]+)\}|\$\$?([A-Za-z_]\w*)")
+
+Parse = Callable[[str], ast.Module]
+
+
+def with_magics(tree: ast.Module, parse: Parse) -> ast.Module:
+    """The tree with the Python of its magics in place; `parse` reads what stands in a cell magic."""
+    changed = _Magics(parse).visit(tree)
+    assert isinstance(changed, ast.Module)
+    return ast.fix_missing_locations(changed)
+
+
+def magic_calls(tree: ast.AST) -> Iterator[tuple[str, list[str]]]:
+    """Every magic or shell line, as IPython's method (`system`, `run_line_magic`, ...) and its texts."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            found = _magic(node)
+            if found:
+                yield found
+
+
+def _magic(call: ast.expr) -> tuple[str, list[str]] | None:
+    methods = ("system", "getoutput", "run_line_magic", "run_cell_magic")
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in methods):
+        return None
+    shell = call.func.value
+    if not (isinstance(shell, ast.Call) and isinstance(shell.func, ast.Name) and shell.func.id == "get_ipython"):
+        return None
+    return call.func.attr, [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+
+
+class _Magics(ast.NodeTransformer):
+    def __init__(self, parse: Parse) -> None:
+        self.parse = parse
+
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt | list[ast.stmt]:
+        found = _magic(node.value)
+        return (self._inside(*found, node) or node) if found else node
+
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt | list[ast.stmt]:
+        found = _magic(node.value)
+        return [*self._inside(*found, node), node] if found else node
+
+    def _inside(self, method: str, texts: list[str], node: ast.stmt) -> list[ast.stmt]:
+        """The statements that a magic amounts to, with the magic itself unless it is Python and nothing else."""
+        if method in ("system", "getoutput"):
+            return [*_soft_reads(" ".join(texts), node), *_itself(node)]
+        name, line = texts[0], texts[1] if len(texts) > 1 else ""
+        if name in _ANYTHING:
+            return [_at(node, ast.ImportFrom("", [ast.alias("*")], 0)), *_itself(node)]
+        if name not in _PYTHON:
+            saved = [_bound(n, node) for n in _SAVES.findall(line)] if method == "run_cell_magic" else []
+            return [*_soft_reads(line, node), *_itself(node), *saved]
+        if method == "run_cell_magic":
+            body = self.parse(texts[2] if len(texts) > 2 else "")  # noqa: PLR2004 - magic, line, body
+            ast.increment_lineno(body, 1)
+            if name == "timeit":
+                # It runs in a function of its own: what it binds is gone.
+                return [_at(node, _function(body.body or [ast.Pass()])), *_itself(node)]
+            saved = [_bound(n, node) for n in line.split() if n.isidentifier()] if name == "capture" else []
+            return [*saved[:1], *body.body]
+        try:
+            told = ast.parse(_OPTIONS.sub("", line).strip())
+        except SyntaxError:
+            return _itself(node)
+        ast.increment_lineno(told, node.lineno - 1)
+        return told.body
+
+
+def _itself(node: ast.stmt) -> list[ast.stmt]:
+    return [node] if isinstance(node, ast.Expr) else []
+
+
+def _soft_reads(text: str, node: ast.stmt) -> Iterator[ast.stmt]:
+    """`{expression}` and `$name` in a shell line: IPython puts the value in if there is one, so it may be read."""
+    for inside, plain in _READS.findall(text):
+        try:
+            expression = ast.parse((inside or plain).strip(), mode="eval").body
+        except SyntaxError:
+            continue
+        for part in ast.walk(expression):
+            if isinstance(part, ast.Name):
+                yield _at(node, _function([ast.Expr(ast.Name(part.id, ast.Load()))]))
+
+
+def _function(body: list[ast.stmt]) -> ast.stmt:
+    """`def _(): ...`, never called: its names may be read and are not missed if nothing makes them."""
+    empty = ast.arguments([], [], None, [], [], None, [])
+    return ast.FunctionDef(NOWHERE, empty, body, [])
+
+
+def _bound(name: str, at: ast.stmt) -> ast.stmt:
+    return _at(at, ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None)))
+
+
+def _at(place: ast.stmt, made: ast.stmt) -> ast.stmt:
+    for part in ast.walk(made):
+        if not hasattr(part, "lineno"):
+            ast.copy_location(part, place)
+    return made

@@ -1,0 +1,102 @@
+"""The checks: `check` reads a notebook and asks every rule. No kernel starts, nothing of the notebook is imported.
+
+A rule is a class with a code, a title and its advice; the modules here hold one topic each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from kaleyard.errors import CheckError, NotebookError
+from kaleyard.notebook.findings import Finding, Rule
+from kaleyard.notebook.reader import Reading, read
+from kaleyard.notebook.rules import data, declarations, environment, files, hygiene, names, sharing, tags
+from kaleyard.notebook.source import Notebook, read_notebook
+from kaleyard.pipeline import Pipeline
+from kaleyard.project import Project
+
+__all__ = ["NOTEBOOK_RULES", "READING_RULES", "RULES", "check", "load_pipeline"]
+
+# What needs no more than the cells, and what needs their reading as a pipeline.
+NOTEBOOK_RULES: tuple[type[Rule[Notebook]], ...] = (*tags.RULES, *hygiene.NOTEBOOK_RULES)
+READING_RULES: tuple[type[Rule[Reading]], ...] = (
+    *names.RULES,
+    *sharing.RULES,
+    *declarations.RULES,
+    *environment.RULES,
+    *files.RULES,
+    *data.RULES,
+    *hygiene.READING_RULES,
+)
+_EVERY: tuple[type[Rule[Any]], ...] = (*NOTEBOOK_RULES, *READING_RULES)
+# Every rule by its code, in order.
+RULES = {rule.code: rule for rule in sorted(_EVERY, key=lambda r: r.code)}
+
+_DISABLE = re.compile(r"(?m)^\s*#\s*kaleyard:\s*disable\s*=\s*([\w ,]+?)\s*$")
+
+
+def check(path: Path, project: Project) -> tuple[list[Finding], Reading | None]:
+    """Every finding in the notebook, in the order of its cells; and its reading, None where tags forbid one.
+
+    Findings of rules that are switched off say so. Raises NotebookError if the file cannot be read at all.
+    """
+    notebook = read_notebook(path, project.relative(path))
+    off = _Switches(notebook, project)
+    found = [f for rule in NOTEBOOK_RULES for f in off.applied(rule().check(notebook))]
+    found += off.applied(_unknown_codes(off, notebook))
+    reading = None
+    if not any(f.is_error and f.code < "KY2" for f in found):
+        try:
+            reading = read(path, project)
+        except NotebookError as error:
+            if error.place.cell is None:
+                raise
+            found.append(tags.UnreadableCell().found(error.place, error.what))
+        else:
+            found += [f for rule in READING_RULES for f in off.applied(rule().check(reading))]
+    return sorted(found, key=lambda f: (f.place.cell or 0, f.line or 0, f.code, f.what)), reading
+
+
+def load_pipeline(path: Path, project: Project) -> Pipeline:
+    """The notebook's pipeline, once no rule finds an error; else CheckError with every finding."""
+    found, reading = check(path, project)
+    errors = [f for f in found if f.is_error]
+    if errors or reading is None:
+        count = f"{len(errors)} finding{'s' if len(errors) != 1 else ''}"
+        lines = "\n".join(str(f) for f in errors)
+        raise CheckError(f"{count} in {project.relative(path)}; nothing was started\n{lines}")
+    return reading.pipeline
+
+
+class _Switches:
+    """Which rules are switched off where: in the project's settings, and by comments in cells."""
+
+    def __init__(self, notebook: Notebook, project: Project) -> None:
+        self.project = frozenset(project.disable)
+        self.cells = {
+            c.number: frozenset(code for told in _DISABLE.findall(c.source) for code in re.findall(r"\w+", told))
+            for c in notebook.code_cells
+            if "kaleyard:" in c.source
+        }
+
+    def applied(self, found: Iterable[Finding]) -> list[Finding]:
+        """The findings, those that are switched off marked with who did it."""
+        return [self._applied(f) for f in found]
+
+    def _applied(self, finding: Finding) -> Finding:
+        if finding.code == tags.UnreadableCell.code:
+            return finding
+        if finding.code in self.project:
+            return replace(finding, disabled="[tool.kaleyard] disable")
+        if finding.code in self.cells.get(finding.place.cell or 0, ()):
+            return replace(finding, disabled=f"a comment in cell {finding.place.cell}")
+        return finding
+
+
+def _unknown_codes(off: _Switches, notebook: Notebook) -> Iterable[Finding]:
+    told = [(None, code) for code in off.project] + [(n, code) for n, codes in off.cells.items() for code in codes]
+    return hygiene.UnknownRule().among(notebook, sorted(told, key=str), RULES)

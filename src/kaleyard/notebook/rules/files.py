@@ -1,0 +1,107 @@
+"""Rules about files: a step runs in a fresh folder with the project's files that it names, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from kaleyard.errors import Place
+from kaleyard.notebook.findings import Finding, Rule
+from kaleyard.notebook.needs import named_paths, written_paths
+from kaleyard.notebook.reader import Reading
+
+__all__ = ["RULES"]
+
+
+class UndeclaredFile(Rule[Reading]):
+    """Name it by a literal path from the notebook's folder, or declare it under `files` in `[tool.kaleyard]`."""
+
+    code = "KY403"
+    title = "file of the project that is read but not declared"
+    severity = "warning"
+    example = (("name = 'a'\nprint(open(f'tables/of_{name}.csv').read())", "step:load"),)
+    files = ("tables/of_a.csv",)
+
+    def check(self, subject: Reading) -> Iterable[Finding]:
+        """Computed paths into folders of the project, absolute paths into it, and paths meant from its root."""
+        folder, root = subject.notebook.path.resolve().parent, subject.project.root.resolve()
+        for step in subject.pipeline.steps:
+            files = set(step.files)
+            for cell, tree in subject.code[step.name].trees:
+                for line, text, whole in _paths(tree):
+                    what = _undeclared(text, whole, folder, root, files)
+                    if what:
+                        yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
+
+
+class FileOfEarlierStep(Rule[Reading]):
+    """Hand it on as a value, `path = Path(...)`: a `pathlib.Path` travels with the file or folder it names."""
+
+    code = "KY404"
+    title = "file that an earlier step writes"
+    example = (
+        ("with open('out.txt', 'w') as file:\n    file.write('1')", "step:write"),
+        ("print(open('out.txt').read())", "step:read"),
+    )
+
+    def check(self, subject: Reading) -> Iterable[Finding]:
+        """Literal paths that one step writes and a later one, which does not write them, names."""
+        writers: dict[str, str] = {}
+        for step, code in subject.code.items():
+            own: set[str] = set()
+            for cell, tree in code.trees:
+                own |= {_plain(p) for p in written_paths(tree)}
+                for node in tree.body:
+                    for text in sorted({_plain(p) for p, _ in named_paths(node)}):
+                        if text in writers and text not in own:
+                            what = f"step {writers[text]} writes `{text}`, and this step has a folder of its own"
+                            place = Place(subject.notebook.name, cell, step)
+                            yield self.found(place, what, line=node.lineno)
+                            own.add(text)
+            for text in own:
+                if "." in text or "/" in text:
+                    writers.setdefault(text, step)
+
+
+def _plain(text: str) -> str:
+    return PurePosixPath(text).as_posix()
+
+
+def _paths(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
+    """Texts with a slash: line, text, whether it is whole; of f-strings, what stands before the first value."""
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    whole = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in inside)
+    for constant in whole:
+        text = constant.value
+        if isinstance(text, str) and "/" in text and "\n" not in text and len(text) < 255:  # noqa: PLR2004
+            yield constant.lineno, text, True
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr) and len(node.values) > 1:
+            first = node.values[0]
+            if isinstance(first, ast.Constant) and isinstance(first.value, str) and "/" in first.value:
+                yield node.lineno, first.value.rpartition("/")[0], False
+
+
+def _undeclared(text: str, whole: bool, folder: Path, root: Path, files: set[str]) -> str:
+    """What is wrong with a path, or nothing."""
+    try:
+        if text.startswith("/"):
+            path = Path(text)
+            if whole and path != root and path.is_relative_to(root) and path.exists():
+                return f"`{text}` is an absolute path into the project, which no other machine has"
+            return ""
+        if whole:
+            lost = not (folder / text).exists() and (root / text).is_file() and text not in files
+            return f"`{text}` is meant from the project's folder, not from the notebook's" if lost else ""
+        path = (folder / text).resolve()
+        if path.is_dir() and path != root and path.is_relative_to(root):
+            inside = path.relative_to(root).as_posix() + "/"
+            if not any(f.startswith(inside) for f in files):
+                return f"a file in `{text}` is named by a computed path"
+    except OSError:
+        pass
+    return ""
+
+
+RULES: tuple[type[Rule[Reading]], ...] = (UndeclaredFile, FileOfEarlierStep)

@@ -1,0 +1,91 @@
+"""A step's code, and where the names in it come from: data."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from kaleyard.notebook.code import Unit
+from kaleyard.notebook.known import Names, Site
+
+__all__ = ["Ambiguous", "Conflict", "Missing", "StepCode", "StepFlow"]
+
+
+@dataclass(frozen=True, eq=False)
+class StepCode:
+    """A step as it was read: its code, what it does with names, and what it finds in its own notebook.
+
+    `shared` are the units of that notebook's imports and functions cells, `parameters` the names of its
+    parameters, `prev` the steps its tags name.
+    """
+
+    name: str
+    units: tuple[Unit, ...]
+    names: Names
+    shared: tuple[Unit, ...] = ()
+    parameters: frozenset[str] = frozenset()
+    prev: tuple[str, ...] = ()
+    notebook: str = ""
+    cells: tuple[int, ...] = ()
+    trees: tuple[tuple[int, ast.Module], ...] = ()
+
+    @cached_property
+    def _given(self) -> dict[str, int]:
+        return {name: unit.cell for unit in self.units for name in unit.names.gives}
+
+    def given_in(self, name: str) -> int:
+        """The last cell that gives the name a value."""
+        return self._given.get(name, self.cells[-1] if self.cells else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A name that nothing makes, and where it is used."""
+
+    name: str
+    step: str
+    site: Site
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """A name that several earlier steps make, none of them after all the others."""
+
+    name: str
+    step: str
+    makers: tuple[str, ...]
+    site: Site
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A name that means one thing in a step and another in code the step carries; `what` tells which two."""
+
+    name: str
+    step: str
+    site: Site
+    what: str
+
+
+@dataclass(slots=True)
+class StepFlow:
+    """What a step takes, gives and carries; `setup` are the units of other cells it needs, in notebook order.
+
+    `late` are those of them that read inputs as they run, and so come after loading.
+    """
+
+    inputs: dict[str, str] = field(default_factory=dict)
+    setup: list[Unit] = field(default_factory=list)
+    late: list[Unit] = field(default_factory=list)
+    parameters: set[str] = field(default_factory=set)
+    outputs: set[str] = field(default_factory=set)
+    upstream: set[str] = field(default_factory=set)
+    missing: list[Missing] = field(default_factory=list)
+    ambiguous: list[Ambiguous] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
+
+    @property
+    def carried(self) -> list[Unit]:
+        """Every unit of other cells that goes with the step."""
+        return [*self.setup, *self.late]

@@ -1,0 +1,76 @@
+"""papermill's engine for steps: our kernel, and no more output than anyone can read.
+
+An engine is papermill's own way of saying how a notebook is run; see `papermill.engines`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import Engine, papermill_engines
+
+from kaleyard.runtime.kernel import StepKernelManager
+
+__all__ = ["ENGINE", "MOST_OUTPUT"]
+
+ENGINE = "kaleyard"
+# Characters of output kept of one cell; a cell that prints for ever would fill the memory otherwise.
+MOST_OUTPUT = 20_000_000
+
+
+class _Client(PapermillNotebookClient):  # type: ignore[misc]
+    """nbclient, keeping a bounded part of what a cell puts out, and saying so."""
+
+    _kept = 0
+    _cell = -1
+
+    def output(
+        self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
+    ) -> NotebookNode | None:
+        """The output as nbclient keeps it; None for what is too much."""
+        if cell_index != self._cell:
+            self._cell, self._kept = cell_index, 0
+        before = self._kept
+        self._kept += _length(msg["content"])
+        if self._kept <= MOST_OUTPUT or msg["msg_type"] == "error":
+            return super().output(outs, msg, display_id, cell_index)
+        if before <= MOST_OUTPUT:
+            words = f"\n[Output cut: this cell put out more than {MOST_OUTPUT:,} characters.]\n"
+            outs.append(new_output("stream", name="stderr", text=words))
+        return None
+
+
+class StepEngine(Engine):  # type: ignore[misc]
+    """Runs a notebook with the step's kernel and client."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man: Any, kernel_name: str, start_timeout: int = 60, **kwargs: Any
+    ) -> NotebookNode:
+        """Run the notebook's cells; how a cell ended is in the notebook."""
+        del kwargs
+        client = _Client(
+            nb_man,
+            kernel_name=kernel_name,
+            kernel_manager_class=StepKernelManager,
+            startup_timeout=start_timeout,
+            timeout=None,
+            # Nobody waits for what a kernel would like to do at its end: its values are handed over.
+            shutdown_kernel="immediate",
+            coalesce_streams=True,
+        )
+        return client.execute()
+
+
+def _length(content: dict[str, Any]) -> int:
+    text = content.get("text")
+    if isinstance(text, str):
+        return len(text)
+    data = content.get("data")
+    return sum(len(v) for v in data.values() if isinstance(v, str)) if isinstance(data, dict) else 0
+
+
+papermill_engines.register(ENGINE, StepEngine)

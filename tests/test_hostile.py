@@ -1,0 +1,207 @@
+"""Steps, machines and paths as unkind as they come; and what one step may never do to another."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+import kaleyard
+from kaleyard.local.record import Run
+from kaleyard.local.reporter import SilentReporter
+from notebook_builder import notebook
+
+COMMAND = [sys.executable, "-m", "kaleyard", "run"]
+
+
+def run(path: Path, **options: object) -> Run:
+    return kaleyard.run(path, reporter=SilentReporter(), **options)  # type: ignore[arg-type]
+
+
+def what(done: Run, step: str) -> str:
+    error = done.steps[step].error
+    assert error is not None, done.steps[step]
+    return f"{error['what']} {error['fix']}"
+
+
+def test_each_way_to_die_has_its_message_and_the_others_go_on(project: Path) -> None:
+    path = notebook(
+        project / "notebooks" / "ways.ipynb",
+        ("import ctypes\nctypes.string_at(0)", "step:segfault"),
+        ("name = input('who?')", "step:asks"),
+        ("raise KeyboardInterrupt", "step:interrupts"),
+        ("import sys\nsys.exit(3)", "step:exits"),
+        ("def f():\n    return f()\nf()", "step:recurses"),
+        ("x = 1", "step:fine"),
+    )
+    done = run(path)
+    assert "SIGSEGV" in what(done, "segfault")
+    assert "input()" in what(done, "asks")
+    assert "KeyboardInterrupt" in what(done, "interrupts")
+    assert "SystemExit: 3" in what(done, "exits")
+    assert "RecursionError" in what(done, "recurses")
+    assert done.steps["fine"].state == "done"
+
+
+def test_much_output_is_kept_and_too_much_is_cut_and_said(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = notebook(
+        project / "notebooks" / "loud.ipynb",
+        ("for i in range(100_000):\n    print('line', i)", "step:lines"),
+        ("from IPython.display import HTML, display\ndisplay(HTML('<p>' + 'x' * 5_000_000 + '</p>'))", "step:html"),
+        ("import time\nwhile True:\n    print('y' * 100_000)\n    time.sleep(0.002)", "step:forever"),
+    )
+    done = run(path, timeout=25)
+    executed = (done.folder / str(done.steps["lines"].notebook)).read_text()
+    assert "line 0\\n" in executed
+    assert "line 99999\\n" in executed
+    assert done.steps["html"].state == "done"
+    assert "longer than 25 s" in what(done, "forever")
+    kept = done.folder / str(done.steps["forever"].notebook)
+    assert kept.stat().st_size < 30_000_000
+    page = (done.folder / str(done.steps["forever"].page)).read_text()
+    assert len(page) < 5_000_000
+
+
+def test_a_run_past_its_time_is_stopped_as_a_whole(project: Path) -> None:
+    path = notebook(
+        project / "notebooks" / "long.ipynb", ("import time\ntime.sleep(600)", "step:long"), ("x = 1", "step:later")
+    )
+    done = run(path, run_timeout=4, jobs=1)
+    assert done.state == "stopped"
+    assert {s.state for s in done.steps.values()} == {"stopped"}
+    assert "longer than 4 s" in done.notes[0]
+
+
+LEAKS = """
+random.seed(1)
+os.environ['LEAK'] = 'yes'
+os.chdir('/')
+helper.SETTING = 'changed'
+json.JSONDecodeError = None
+sys.path.insert(0, '/leak')
+first = 1
+"""
+LOOKS = """
+here = str(Path.cwd())
+seen = [os.environ.get('LEAK'), helper.SETTING, json.JSONDecodeError is None, '/leak' in sys.path]
+files = sorted(p.name for p in Path.cwd().iterdir())
+drawn = random.random()
+again = first
+"""
+
+
+def test_nothing_of_a_steps_state_reaches_another(project: Path) -> None:
+    (project / "notebooks" / "helper.py").write_text("SETTING = 'as written'\n")
+    path = notebook(
+        project / "notebooks" / "states.ipynb",
+        ("import os\nimport random\nimport sys\nimport json\nimport helper\nfrom pathlib import Path", "imports"),
+        (LEAKS, "step:first"),
+        (LOOKS, "step:second"),
+        ("Path('litter.txt').write_text('x')\nthird = [seen, files, here, drawn, again]", "step:third"),
+        ("third", ""),
+    )
+    done = run(path)
+    seen, files, here, drawn, again = json.loads(done.artifact("third", "third").read_text())
+    assert seen == [None, "as written", False, False]
+    assert files == ["helper.py"]
+    assert here.endswith("notebooks")
+    assert drawn != random.Random(1).random()
+    assert again == 1
+    assert sorted(p.name for p in (project / "notebooks").iterdir()) == ["helper.py", "states.ipynb"]
+
+
+def test_odd_paths_are_only_paths(tmp_path: Path) -> None:
+    root = tmp_path / "-dash 'quote\" ünï {brace} $x;&" / ("long" * 40)
+    (root / "notebooks").mkdir(parents=True)
+    (root / "pyproject.toml").write_text("[tool.kaleyard]\n")
+    (root / "notebooks" / "données {x}.txt").write_text("content")
+    made = notebook(
+        root / "notebooks" / 'it\'s {a} "näme".ipynb',
+        ("text = open('données {x}.txt').read()", "step:reads"),
+        ("length = len(text)", "step:counts"),
+        ("print(length)", "pipeline-metrics"),
+    )
+    link = tmp_path / "link"
+    link.symlink_to(root, target_is_directory=True)
+    assert run(made).metrics == {"length": 7}
+    assert run(link / "notebooks" / made.name).metrics == {"length": 7}
+    done = subprocess.run(
+        [*COMMAND, "--", "-dash.ipynb"],
+        cwd=notebook(root / "notebooks" / "-dash.ipynb", ("a = 1", "step:a")).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_home_that_cannot_be_written_does_not_matter(project: Path) -> None:
+    path = notebook(project / "notebooks" / "home.ipynb", ("a = 1", "step:a"))
+    environment = os.environ | {"HOME": "/dev/null/home"}
+    done = subprocess.run([*COMMAND, str(path)], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+
+
+def test_a_full_disk_is_told_in_one_sentence(project: Path) -> None:
+    path = notebook(
+        project / "notebooks" / "full.ipynb",
+        (
+            "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\nbig = list(range(5000))",
+            "step:big",
+        ),
+        ("n = len(big)", "step:uses"),
+    )
+    done = run(path)
+    error = done.steps["big"].error
+    assert error is not None
+    assert "File too large" in error["what"] or "SIGXFSZ" in error["what"], error
+    assert not list((project / "runs").rglob("*.part"))
+    assert not list((project / ".kaleyard").rglob("entry.json"))
+
+
+def test_a_command_killed_at_any_moment_leaves_the_next_run_sound(project: Path) -> None:
+    path = notebook(
+        project / "notebooks" / "killed.ipynb",
+        ("N = 5", "pipeline-parameters"),
+        ("a = list(range(N * 1000))", "step:first"),
+        ("b = sum(a)", "step:second"),
+        ("print(b)", "pipeline-metrics"),
+    )
+    moments = random.Random(7)
+    families: list[psutil.Process] = []
+    for _ in range(8):
+        process = subprocess.Popen([*COMMAND, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0.2, 9))
+        if process.poll() is None:
+            families += psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait()
+    done = run(path)
+    assert done.state == "done"
+    assert done.metrics == {"b": sum(range(5000))}
+    gone, alive = psutil.wait_procs(families, timeout=15)
+    assert not alive, (gone, alive)
+
+
+def test_a_hundred_runs_at_once_mix_no_values(project: Path) -> None:
+    path = notebook(
+        project / "notebooks" / "many.ipynb",
+        ("N = 0", "pipeline-parameters"),
+        ("a = [N] * 1000", "step:first"),
+        ("b = sum(a)", "step:second"),
+        ("print(b)", "pipeline-metrics"),
+    )
+    numbers = [n % 4 for n in range(100)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda n: run(path, parameters={"N": n}, jobs=1), numbers))
+    assert [r.metrics for r in results] == [{"b": n * 1000} for n in numbers]
+    assert len({r.folder for r in results}) == 100
+    assert {s.state for r in results for s in r.steps.values()} <= {"done", "cached"}
