@@ -174,6 +174,8 @@ class StepWork:
         if target != made:
             made.replace(target)
         self._hand_over(name, Value(target.name, told["format"], told["sha256"], told["size"], extra), target)
+        if told.get("closed"):
+            self.given.run.notes.append(f"step {self.step.name}: `{name}` went as a pickle: {told['closed']}")
 
     def _hand_over(self, name: str, value: Value, path: Path) -> None:
         self.given.values[self.step.name, name] = (value, path)

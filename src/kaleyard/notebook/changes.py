@@ -138,7 +138,7 @@ def aliases(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, set[str]]]
             yield from aliases(inner, part)
         return
     for name in bound_names(target):
-        yield name, same_roots(value) - {name}
+        yield name, same_roots(value)
 
 
 def _copies(value: ast.expr) -> bool:

@@ -80,7 +80,9 @@ def _parsed(source: str) -> tuple[ast.Module, bool]:
     except SyntaxError:
         text = _transformed(source)
         same = text.count("\n") == source.rstrip("\n").count("\n") + 1 and not re.search(r"(?m)^\s*%%", source)
-        return with_magics(_parse(text), lambda inner: _parsed(inner)[0]), same
+        tree = _parse(text)
+        _compile(tree)
+        return with_magics(tree, lambda inner: _parsed(inner)[0]), same
     return tree, True
 
 

@@ -178,12 +178,16 @@ def _sources(found: Path) -> Iterator[Path]:
 
 def named_paths(tree: ast.AST) -> Iterator[tuple[str, bool]]:
     """Texts that may be paths, with whether a folder is meant: constants, `Path("a") / "b"`, `join("a", "b")`."""
-    for node in ast.walk(tree):
+    inside: set[int] = set()
+    for node in ast.walk(tree):  # from the outside in
+        if id(node) in inside:
+            continue
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value, False
         elif isinstance(node, (ast.BinOp, ast.Call)):
             text = _folded(node)
             if text:
+                inside.update(id(part) for part in ast.walk(node))
                 yield text, isinstance(node, ast.Call)
 
 

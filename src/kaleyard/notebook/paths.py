@@ -66,8 +66,12 @@ class _Statements(Expressions):
     def same(self, pairs: Iterable[tuple[str, set[str]]]) -> None:
         """Names that may be the same object as other names from now on."""
         for name, roots in pairs:
-            if roots:
-                self.alias.setdefault(name, set()).update(roots)
+            if roots - {name}:
+                self.alias.setdefault(name, set()).update(roots - {name})
+
+    def roots_of(self, pairs: Iterable[tuple[str, set[str]]]) -> list[tuple[str, set[str]]]:
+        """The pairs with what the roots themselves may be, before a name is bound anew."""
+        return [(n, roots.union(*(self.alias.get(r, ()) for r in roots))) for n, roots in pairs]
 
     def statements(self, body: Iterable[ast.stmt]) -> None:
         for statement in body:
@@ -82,9 +86,14 @@ class _Statements(Expressions):
             self.names.definitions[target.id] = deferred(node.value)
             return
         self.visit(node.value)
+        pairs = self.roots_of(pair for each in node.targets for pair in aliases(each, node.value))
+        # After `p = p or []`, the other names of `p` may still be its names.
+        itself = any(name in roots for name, roots in pairs)
+        self.depth += itself
         for each in node.targets:
             self.visit(each)
-            self.same(aliases(each, node.value))
+        self.depth -= itself
+        self.same(pairs)
         # `a = b = []`: every name is the same object.
         names = [n for each in node.targets for n in bound_names(each)] if len(node.targets) > 1 else []
         self.same((name, set(names) - {name}) for name in names)
@@ -102,7 +111,10 @@ class _Statements(Expressions):
             if is_display(node.value):
                 # `x += [...]` changes a list in place, whoever else holds it; of numbers nobody else knows.
                 self.change(node.target.id, node.lineno)
+        # It may be the same object as before, so its other names stay.
+        self.depth += 1
         self.visit(node.target)
+        self.depth -= 1
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
@@ -165,8 +177,9 @@ class _Statements(Expressions):
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
         self.visit(node.iter)
         with self.branch():
+            pairs = self.roots_of((name, iterated_roots(node.iter)) for name in bound_names(node.target))
             self.visit(node.target)
-            self.same((name, iterated_roots(node.iter) - {name}) for name in bound_names(node.target))
+            self.same(pairs)
             self.statements(node.body)
         with self.branch():
             self.statements(node.orelse)

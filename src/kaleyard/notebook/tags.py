@@ -122,5 +122,9 @@ def problem(tag: str) -> TagProblem | None:
 
 def _near(word: str, *, with_value: bool) -> Tag | None:
     words = [t.word for t in TAGS if (t.value is not None) == with_value]
+    # Two letters in the wrong order make short words look unlike.
+    mixed = next((w for w in words if sorted(w) == sorted(word)), None)
+    if mixed:
+        return _WORDS[mixed]
     found = difflib.get_close_matches(word, words, n=1, cutoff=_ALIKE)
     return _WORDS[found[0]] if found else None

@@ -36,7 +36,7 @@ def save(name: str, value: object) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     saved = formats.save(name, value, target)
     record = {"format": saved.format, "suffix": saved.suffix, "sha256": saved.sha256, "size": saved.size}
-    _record(name, record | {"extra": dict(saved.extra)})
+    _record(name, record | {"extra": dict(saved.extra)} | ({"closed": saved.closed} if saved.closed else {}))
 
 
 def metric(name: str, value: object) -> None:

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from kaleyard.notebook.tags import TAGS, is_ours, problem, step_name
+
+
+@pytest.mark.parametrize("tag", [t.example for t in TAGS])
+def test_the_example_of_a_tag_is_well_formed(tag: str) -> None:
+    assert is_ours(tag)
+    assert problem(tag) is None
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        *("parameters", "injected-parameters", "nbval-skip", "raises-exception", "remove-cell", "hide-input"),
+        *("slideshow:slide", "todo", "report", "a:b", "", "wichtig", "papermill", "release"),
+    ],
+)
+def test_tags_of_other_tools_are_let_through(tag: str) -> None:
+    assert not is_ours(tag) or tag == "report"
+    assert problem(tag) is None
+
+
+@pytest.mark.parametrize(
+    ("tag", "meant"),
+    [
+        ("Step:train", "step:train"),
+        ("step: train", "step:train"),
+        ("stpe:train", "step:train"),
+        ("steps:train", "step:train"),
+        ("step-train", "step:train"),
+        ("step train", "step:train"),
+        ("step:Train Model", "step:train_model"),
+        ("step:2nd", "step:_2nd"),
+        ("step:", "step:train"),
+        ("step", "step:train"),
+        ("prev:train-model", "prev:train_model"),
+        ("import", "imports"),
+        ("Imports", "imports"),
+        ("function", "functions"),
+        ("pipeline_parameters", "pipeline-parameters"),
+        ("pipeline-parameter", "pipeline-parameters"),
+        ("pipeline-metric", "pipeline-metrics"),
+        ("limits:memory:2Gi", "limit:memory:2Gi"),
+        ("limit:memory", "limit:memory:2Gi"),
+        ("cache:off", "cache:disabled"),
+        ("skipp", "skip"),
+    ],
+)
+def test_a_tag_that_is_nearly_ours_is_told_with_the_likely_word(tag: str, meant: str) -> None:
+    found = problem(tag)
+    assert found is not None
+    assert found.meant == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("Train Model", "train_model"), ("2nd", "_2nd"), ("größe", "gr_e"), ("--", "step"), ("a", "a")]
+)
+def test_a_step_name_is_made_of_any_text(text: str, name: str) -> None:
+    assert step_name(text) == name
+    assert is_ours(f"step:{name}")
