@@ -595,6 +595,7 @@ REFUSED: dict[str, tuple[str, list[NotebookCells]]] = {
         [("k = 1\ndef f(): return k", "step:a"), ("k = 2", "step:b"), ("print(f())", "step:c")],
     ),
     "default value made anew": ("KY205", [("k = 1\nf = lambda k=k: k\nk = 2", "step:a"), ("print(f())", "step:b")]),
+    "default value deleted": ("KY205", [("k = 1\ndef f(x=k): return x\ndel k", "step:a"), ("print(f())", "step:b")]),
     "class changed by a step": (
         "KY205",
         [("class A:\n    n = 0", "functions"), ("A.n = 5", "step:a"), ("print(A.n)", "step:b")],

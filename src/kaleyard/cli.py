@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from kaleyard.errors import KaleyardError
+
+if TYPE_CHECKING:
+    from kaleyard.notebook.findings import Finding
 
 __all__ = ["main"]
 
@@ -54,23 +58,25 @@ def show(notebook: Path, form: str, output: Path | None) -> None:
 @cli.command()
 @click.argument("notebooks", nargs=-1, type=_NOTEBOOK)
 @click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
-def check(notebooks: tuple[Path, ...], as_json: bool) -> None:
+@click.option("--sarif", "as_sarif", is_flag=True, help="The findings as SARIF 2.1.0, for code scanning.")
+def check(notebooks: tuple[Path, ...], as_json: bool, as_sarif: bool) -> None:
     """Every rule over NOTEBOOKS (all pipeline notebooks by default). No kernel starts.
 
     Exits 3 if there is an error among the findings. Example: kaleyard check notebooks/housing.ipynb
     """
     from kaleyard import api
+    from kaleyard.notebook.sarif import sarif
 
     findings = api.check(*notebooks)
-    errors = [f for f in findings if f.severity == "error"]
-    if as_json:
+    if as_sarif:
+        click.echo(json.dumps(sarif(findings), indent=1))
+    elif as_json:
         click.echo(json.dumps([f.to_dict() for f in findings], indent=1))
     else:
         for finding in findings:
-            click.echo(f"{finding.severity}: {finding}")
-        count = f"{len(errors)} error{'s' * (len(errors) != 1)}, {len(findings) - len(errors)} warnings"
-        click.echo(count if findings else "no findings")
-    sys.exit(3 if errors else 0)
+            click.echo(f"{'disabled' if finding.disabled else finding.severity}: {finding}")
+        click.echo(_counted(findings))
+    sys.exit(3 if any(f.is_error for f in findings) else 0)
 
 
 @cli.command()
@@ -170,6 +176,15 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _counted(findings: Sequence[Finding]) -> str:
+    """How many findings of each kind there are, in words."""
+    counts = {"error": 0, "warning": 0, "disabled": 0}
+    for finding in findings:
+        counts["disabled" if finding.disabled else finding.severity] += 1
+    told = [f"{n} {word}{'s' * (n != 1 and word != 'disabled')}" for word, n in counts.items() if n]
+    return ", ".join(told) or "no findings"
 
 
 def _interrupted() -> NoReturn:

@@ -224,13 +224,13 @@ class _Resolver:
             # Shared cells run at their own place in the notebook, mostly before every step.
             early = [m for m in makers if m.notebook == self.step.notebook and m.given_in(name) < unit.cell]
             return early[-1] if early else None
-        if name in owner.names.gives:
-            index = next(i for i, u in enumerate(owner.units) if u is unit)
-            if any(name in u.names.gives for u in owner.units[:index]):
-                if any(name in u.names.gives for u in owner.units[index + 1 :]):
-                    what = f"code of step {owner.name} uses it before that step changes it"
-                    self._conflict(name, site, what)
-                return owner
+        index = self.done.place[id(unit)]
+        if any(name in u.names.gives for u in owner.units[:index]):
+            gone = name not in owner.names.gives
+            if gone or any(name in u.names.gives for u in owner.units[index + 1 :]):
+                what = f"code of step {owner.name} uses it before that step {'deletes' if gone else 'changes'} it"
+                self._conflict(name, site, what)
+            return owner
         early = [m for m in makers if self.done.index[m.name] < self.done.index[owner.name]]
         asked = [m for m in early if m.name in self.done.before[owner.name]]
         return (asked or early or [None])[-1]  # type: ignore[list-item]

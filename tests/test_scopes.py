@@ -1,0 +1,73 @@
+"""What calling a function, or using a class, does to the names around it."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from kaleyard.notebook.scopes import Deferred, deferred
+
+
+def of(source: str) -> Deferred:
+    (node,) = ast.parse(source).body
+    assert isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+    return deferred(node)
+
+
+@pytest.mark.parametrize(
+    ("source", "reads"),
+    [
+        ("def f(x): return x + a", "a"),
+        ("def f(x, *y, z=b, **k): return x, y, z, k", ""),
+        ("def f():\n    a = 1\n    return a", ""),
+        ("def f():\n    if b: a = 1\n    return a", "b"),
+        ("def f():\n    import a\n    return a", ""),
+        ("def f():\n    global a\n    a = 1\n    return a", "a"),
+        ("def f():\n    def g(): return a\n    a = 1\n    return g", ""),
+        ("def f():\n    n = 0\n    def g():\n        nonlocal n\n        n += 1\n    return g", ""),
+        ("def f(): return [x for x in a if x in b]", "a b"),
+        ("def f():\n    [y := x for x in a]\n    return y", "a"),
+        ("def f(): return lambda x=a: x + b", "a b"),
+        ("def f():\n    try:\n        pass\n    except a as e:\n        return e", "a"),
+        ("def f():\n    match a:\n        case {'k': k, **r}: return k, r\n        case [x, *y]: return x, y", "a"),
+        ("def f():\n    for i, (j, k) in a: print(i, j, k)", "a print"),
+        ("def f():\n    with a as b: return b", "a"),
+        ("class A:\n    x = a\n    y = x", "a"),
+        ("class A:\n    x = 1\n    def f(self): return x", "x"),
+        ("async def f():\n    async for x in a: yield await b(x)", "a b"),
+    ],
+)
+def test_free_names_are_read_from_the_notebook(source: str, reads: str) -> None:
+    assert set(of(source).reads) == set(reads.split())
+
+
+def test_a_function_tells_which_of_its_parameters_it_changes() -> None:
+    found = of("def f(a, b, c):\n    a.append(1)\n    d = b\n    d['k'] = 1\n    c = c + 1\n    e.pop()")
+    assert (found.changed, found.changes - {"a", "b", "d"}) == ({"a", "b"}, {"e"})
+
+
+def test_a_function_tells_what_it_hands_on() -> None:
+    assert of("def f(a):\n    b = a\n    g(1, b, k=a.x)").passes == {
+        ("g", 1, "a"),
+        ("g", 1, "b"),
+        ("g", "k", "a"),
+    }
+
+
+def test_a_class_tells_which_methods_change_its_instances() -> None:
+    found = of(
+        "class A:\n"
+        "    def __init__(self): self.x = []\n"
+        "    def put(self, x): self.x.append(x)\n"
+        "    def twice(me, x): me.put(x)\n"
+        "    def get(self): return self.x\n"
+        "    @staticmethod\n"
+        "    def no(): return 1"
+    )
+    assert found.methods == {"put", "twice"}
+
+
+def test_annotations_are_told_apart() -> None:
+    found = of("class A:\n    x: a\n    def f(self, y: b) -> c: return d")
+    assert (set(found.reads), found.notes) == ({"d"}, {"a", "b", "c"})
