@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kaleyard.errors import OutsideError, Place, StepError, StepStoppedError, StepTimeoutError, from_dict
+from kaleyard.local.processes import StepProcess, start_process
 from kaleyard.runtime.contract import CELLS_VARIABLE, FAILURE_FILE
 
 __all__ = ["EXECUTORS", "Executor", "ProcessExecutor", "StepTask"]
@@ -54,21 +54,19 @@ class Executor(Protocol):
 
 
 class ProcessExecutor:
-    """Runs each step as a process of this Python, in a session of its own."""
+    """Runs each step as a process of this Python."""
 
     def __init__(self) -> None:
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: set[StepProcess] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
     def run(self, task: StepTask) -> None:
         """Run the step as a process. Raises StepError, or OutsideError if no process can be started."""
-        command = [sys.executable, "-m", "kaleyard.runtime", "--executor-input", f"@{task.executor_input}"]
-        command += ["--step", str(task.folder), "--project", str(task.project)]
-        command += [f"--guard={name}" for name in task.guard]
+        arguments = ["--executor-input", f"@{task.executor_input}", "--step", str(task.folder)]
+        arguments += ["--project", str(task.project), *(f"--guard={name}" for name in task.guard)]
         try:
-            with task.log.open("wb") as log:
-                process = self._start(command, task, log.fileno())
+            process = self._start(arguments, task)
         except OSError as error:
             raise OutsideError(f"the step cannot be started: {error.strerror}", place=task.place) from error
         timed_out = False
@@ -99,24 +97,20 @@ class ProcessExecutor:
         for process in running:
             threading.Thread(target=self._end, args=(process,)).start()
 
-    def _start(self, command: list[str], task: StepTask, log: int) -> subprocess.Popen[bytes]:
+    def _start(self, arguments: list[str], task: StepTask) -> StepProcess:
         with self._lock:
             if self._stopped:
                 raise StepStoppedError("the step was not started", place=task.place)
-            process = subprocess.Popen(
-                command,
-                env=os.environ | {CELLS_VARIABLE: task.cells},
-                cwd=task.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        environment = os.environ | {CELLS_VARIABLE: task.cells}
+        process = start_process(arguments, task.folder, task.log, environment)
+        with self._lock:
             self._running.add(process)
-            return process
+        if self._stopped:
+            self._end(process)
+        return process
 
     @staticmethod
-    def _end(process: subprocess.Popen[bytes]) -> None:
+    def _end(process: StepProcess) -> None:
         """Ask the step to end, then make it: the step's kernel and all that it started end with it."""
         import psutil
 

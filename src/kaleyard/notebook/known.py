@@ -18,20 +18,23 @@ Site = tuple[int, int]  # cell number, line in the cell
 class Known:
     """What was made before: functions and classes, by name, and the names that imports bind.
 
+    `alias` are names that may be the same object as other names, or a part of it; `roots` all those other names, ever.
     `lazy_notes`: annotations are not evaluated (`from __future__ import annotations`).
     """
 
     definitions: dict[str, Deferred] = field(default_factory=dict)
     imports: set[str] = field(default_factory=set)
     lazy_notes: bool = False
-    alias: dict[str, set[str]] = field(default_factory=dict)
+    alias: dict[str, frozenset[str]] = field(default_factory=dict)
+    roots: set[str] = field(default_factory=set)
 
     def then(self, names: Names, *, apart: bool = False) -> Known:
         """What is known once code that does `names` has run; what runs `apart` shares no objects with what follows."""
         gone = names.makes | names.may_make
         kept = {n: what for n, what in self.definitions.items() if n not in gone}
         alias = {n: roots - gone for n, roots in self.alias.items() if n not in gone} if apart else names.alias
-        return Known(kept | names.definitions, (self.imports - gone) | names.imports, self.lazy_notes, alias)
+        imports = (self.imports - gone) | names.imports
+        return Known(kept | names.definitions, imports, self.lazy_notes, alias, self.roots)
 
 
 @dataclass(slots=True)
@@ -56,7 +59,7 @@ class Names:
     star: bool = False
     through: set[str] = field(default_factory=set)
     modules: dict[str, Site] = field(default_factory=dict)
-    alias: dict[str, set[str]] = field(default_factory=dict)
+    alias: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def gives(self) -> set[str]:

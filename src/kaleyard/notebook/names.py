@@ -30,7 +30,7 @@ class Expressions(ast.NodeVisitor):
         self.gone: set[str] = set()
         # Names of comprehensions around, each with the variables whose items it may be.
         self.local: list[dict[str, set[str]]] = []
-        self.alias = {name: set(roots) for name, roots in known.alias.items()}
+        self.alias = dict(known.alias)
         self.depth = 0
         # Functions made before whose use has been counted.
         self.used: set[str] = set()
@@ -141,8 +141,12 @@ class Expressions(ast.NodeVisitor):
 
     def _forget(self, name: str) -> None:
         self.alias.pop(name, None)
-        for roots in self.alias.values():
-            roots.discard(name)
+        if name not in self.known.roots:
+            return
+        for other in [n for n, roots in self.alias.items() if name in roots]:
+            self.alias[other] -= {name}
+            if not self.alias[other]:
+                del self.alias[other]
 
     def unbind(self, name: str) -> None:
         self._forget(name)
@@ -158,7 +162,7 @@ class Expressions(ast.NodeVisitor):
             return
         self.changing.add(name)
         scope = next((s for s in reversed(self.local) if name in s), None) if local else None
-        roots = self.alias.get(name, set()) if scope is None else scope[name]
+        roots = self.alias.get(name, frozenset()) if scope is None else scope[name]
         if scope is None and not self._is_import(name):
             self.names.changes.setdefault(name, (self.cell, line))
         for root in roots:

@@ -33,7 +33,7 @@ def trace(code: Iterable[tuple[int, ast.Module]], known: Known | None = None) ->
     found = walker.names
     found.makes = walker.bound
     found.may_make = walker.maybe - walker.bound
-    found.alias = {n: roots for n, roots in walker.alias.items() if roots}
+    found.alias = walker.alias
     found.changes = {n: site for n, site in found.changes.items() if n not in walker.gone}
     return found
 
@@ -67,7 +67,8 @@ class _Statements(Expressions):
         """Names that may be the same object as other names from now on."""
         for name, roots in pairs:
             if roots - {name}:
-                self.alias.setdefault(name, set()).update(roots - {name})
+                self.alias[name] = self.alias.get(name, frozenset()) | (roots - {name})
+                self.known.roots.update(roots)
 
     def roots_of(self, pairs: Iterable[tuple[str, set[str]]]) -> list[tuple[str, set[str]]]:
         """The pairs with what the roots themselves may be, before a name is bound anew."""

@@ -135,7 +135,7 @@ class ModuleChange(Rule[Reading]):
                     yield self.found(Place(subject.notebook.name, cell, step.name), told, line=line)
 
 
-def _same(alias: Mapping[str, set[str]], name: str) -> set[str]:
+def _same(alias: Mapping[str, frozenset[str]], name: str) -> set[str]:
     found, todo = set[str](), [name]
     while todo:
         one = todo.pop()
