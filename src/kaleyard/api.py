@@ -32,21 +32,27 @@ class Compiled:
 
 
 def pipeline_notebooks(project: Project) -> list[Path]:
-    """The notebooks under the project's notebooks folder that have a `step:` or `notebook:` tag, sorted."""
+    """The notebooks under the project's notebooks folder that are pipelines, sorted.
+
+    These have a `step:` or `notebook:` tag, and no other notebook there is composed of them.
+    """
     from kaleyard.notebook.source import read_notebook
 
-    found = []
+    found: list[Path] = []
+    parts: set[Path] = set()
     for path in sorted(project.notebooks_folder.rglob("*.ipynb")):
         if any(part.startswith(".") for part in path.relative_to(project.root).parts):
             continue
         try:
-            cells = read_notebook(path, project.relative(path)).code_cells
+            notebook = read_notebook(path, project.relative(path))
         except NotebookError:
             found.append(path)
             continue
-        if any(t.startswith(("step:", "notebook:")) for c in cells for t in c.tags):
+        if any(t.startswith(("step:", "notebook:")) for c in notebook.code_cells for t in c.tags):
             found.append(path)
-    return found
+        told = (c.metadata.get("notebook_path") for c in notebook.code_cells)
+        parts.update((path.parent / other).resolve() for other in told if isinstance(other, str))
+    return [path for path in found if path.resolve() not in parts]
 
 
 def read(notebook: PathLike) -> Pipeline:

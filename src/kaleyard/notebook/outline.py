@@ -22,12 +22,16 @@ _KINDS = {"pvc": "pvc", "new_pvc": "new_pvc"}
 
 @dataclass(frozen=True, slots=True)
 class OutlineStep:
-    """A step as its tags say: the numbers of its cells, the steps before it, its settings."""
+    """A step as its tags say: the numbers of its cells, the steps before it, its settings.
+
+    `reference` tells that it is a `notebook:` cell: another notebook stands for it.
+    """
 
     name: str
     cells: tuple[int, ...]
     prev: tuple[str, ...]
     settings: Settings
+    reference: bool = False
 
 
 @dataclass(slots=True)
@@ -66,7 +70,9 @@ def read_outline(notebook: Notebook, tags: Mapping[int, Sequence[str]], name: st
         cells = tuple(c for c in _numbers("\n".join(step.source)) if c not in hidden)
         prev = tuple(sorted(pipeline.predecessors(step.name)))
         caching = step.config.enable_caching if step.config.enable_caching is not None else config.enable_caching
-        outline.steps.append(OutlineStep(step.name, cells, prev, _settings(step.config, config.base_image, caching)))
+        told = _settings(step.config, config.base_image, caching)
+        refers = any(t.startswith("notebook:") for t in tags[cells[0]])
+        outline.steps.append(OutlineStep(step.name, cells, prev, told, refers))
     outline.steps.sort(key=lambda s: s.cells)
     outline.volumes = [_volume(v, notebook) for v in config.volumes]
     return outline
@@ -77,11 +83,12 @@ def _process(
 ) -> tuple[Any, str, str, str]:
     import nbformat
     from kale.processors import nbprocessor
+    from kale.step import Step
 
     cells = []
     for cell in notebook.code_cells:
-        node = nbformat.v4.new_code_cell(f"#{cell.number}", metadata={**cell.metadata, "tags": list(tags[cell.number])})
-        cells.append(node)
+        told = {**cell.metadata, "tags": list(tags[cell.number]), "notebook_path": f"#{cell.number}"}
+        cells.append(nbformat.v4.new_code_cell(f"#{cell.number}", metadata=told))
     given = nbformat.v4.new_notebook(cells=cells, metadata={METADATA_KEY: dict(settings)})
 
     class Processor(nbprocessor.NotebookProcessor):  # type: ignore[misc]
@@ -92,6 +99,10 @@ def _process(
 
         def _configure_poddefaults(self) -> None:
             """Ask no cluster while reading a notebook."""
+
+        def _add_notebook_reference(self, name: str, rel_path: str) -> None:
+            """Note where the other notebook stands; `reader` reads it as it reads this one."""
+            self.pipeline.add_step(Step(name=name, source=[rel_path]))
 
         def to_pipeline(self) -> None:
             self.blocks = self.parse_notebook()

@@ -92,7 +92,8 @@ def _numbered(notebook: Path, target: Path) -> Path:
     numbers = [int(n) for n in os.environ.get(CELLS_VARIABLE, "").split(",") if n.isdecimal()]
     ours = [m for m in (c["metadata"].get(METADATA, {}) for c in data["cells"]) if m.get("role") in ("setup", "user")]
     for metadata, number in zip(ours, numbers, strict=False):
-        metadata["cell"] = number
+        if number:
+            metadata["cell"] = number
     target.write_text(json.dumps(data), encoding="utf-8")
     return target
 

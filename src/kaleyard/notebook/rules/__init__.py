@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kaleyard.errors import CheckError, NotebookError
+from kaleyard.notebook.compose import composed
 from kaleyard.notebook.findings import Finding, Rule
 from kaleyard.notebook.reader import Reading, read
 from kaleyard.notebook.rules import data, declarations, environment, files, hygiene, names, sharing, tags
@@ -45,20 +46,28 @@ def check(path: Path, project: Project) -> tuple[list[Finding], Reading | None]:
     Findings of rules that are switched off say so. Raises NotebookError if the file cannot be read at all.
     """
     notebook = read_notebook(path, project.relative(path))
-    off = _Switches(notebook, project)
-    found = [f for rule in NOTEBOOK_RULES for f in off.applied(rule().check(notebook))]
-    found += off.applied(_unknown_codes(off, notebook))
+    found: list[Finding] = []
     reading = None
-    if not any(f.is_error and f.code < "KY2" for f in found):
-        try:
+    try:
+        # A notebook that is used twice is looked at once.
+        every = {n.path.resolve(): n for n in composed(notebook, project)}.values()
+        switches = {n.name: _Switches(n, project) for n in every}
+        for one in every:
+            off = switches[one.name]
+            found += [f for rule in NOTEBOOK_RULES for f in off.applied(rule().check(one))]
+            found += off.applied(_unknown_codes(off, one))
+        if not any(f.is_error and f.code < "KY2" for f in found):
             reading = read(path, project)
-        except NotebookError as error:
-            if error.place.cell is None:
-                raise
-            found.append(tags.UnreadableCell().found(error.place, error.what))
-        else:
-            found += [f for rule in READING_RULES for f in off.applied(rule().check(reading))]
-    return sorted(found, key=lambda f: (f.place.cell or 0, f.line or 0, f.code, f.what)), reading
+            for part in reading.walk():
+                off = switches[part.notebook.name]
+                found += [f for rule in READING_RULES for f in off.applied(rule().check(part))]
+    except NotebookError as error:
+        if error.place.cell is None:
+            raise
+        found.append(tags.UnreadableCell().found(error.place, error.what))
+    order = {part.notebook.name: n for n, part in enumerate(reading.walk())} if reading else {}
+    found.sort(key=lambda f: (order.get(f.place.notebook or "", 0), f.place.cell or 0, f.line or 0, f.code, f.what))
+    return list(dict.fromkeys(found)), reading
 
 
 def load_pipeline(path: Path, project: Project) -> Pipeline:

@@ -101,7 +101,7 @@ class NoOpenFormat(Rule[Reading]):
 
 def _outputs(subject: Reading) -> Iterable[tuple[str, str, Unit, ast.expr]]:
     """The values that steps hand on and bind by a plain assignment: step, name, where, and the expression."""
-    for step in subject.pipeline.steps:
+    for step in subject.steps:
         for name in step.outputs:
             units = [u for u in subject.code[step.name].units if name in u.names.makes | u.names.may_make]
             node = units[-1].nodes[-1] if units else None

@@ -38,7 +38,7 @@ class BadMetric(Rule[Reading]):
         """Lines of metrics cells that name no value of a step."""
         for one in subject.metrics.problems:
             yield self.found(Place(subject.notebook.name, one.cell), one.what, line=one.line)
-        made = {m for s in subject.pipeline.steps for m in s.metrics}
+        made = {m for s in subject.steps for m in s.metrics}
         for name, cell in subject.metrics.metrics.items():
             if name not in made:
                 yield self.found(Place(subject.notebook.name, cell), f"no step makes the metric `{name}`")
@@ -76,7 +76,7 @@ class NoScalar(Rule[Reading]):
 
     def check(self, subject: Reading) -> Iterable[Finding]:
         """Metrics whose last value is written out as a text, a list or the like."""
-        for step in subject.pipeline.steps:
+        for step in subject.steps:
             for name in step.metrics:
                 value = _last_value(subject.code[step.name], name)
                 kind = _KINDS.get(type(value)) if value is not None else None

@@ -26,7 +26,7 @@ class UndeclaredFile(Rule[Reading]):
     def check(self, subject: Reading) -> Iterable[Finding]:
         """Computed paths into folders of the project, absolute paths into it, and paths meant from its root."""
         folder, root = subject.notebook.path.resolve().parent, subject.project.root.resolve()
-        for step in subject.pipeline.steps:
+        for step in subject.steps:
             files = set(step.files)
             for cell, tree in subject.code[step.name].trees:
                 for line, text, whole in _paths(tree):

@@ -94,7 +94,7 @@ class ReservedName(Rule[Reading]):
 
     def check(self, subject: Reading) -> Iterable[Finding]:
         """Values and parameters whose names start with our prefix."""
-        names = {(n, s.name) for s in subject.pipeline.steps for n in (*s.outputs, *s.metrics)}
+        names = {(n, s.name) for s in subject.steps for n in (*s.outputs, *s.metrics)}
         names |= {(p.name, "") for p in subject.pipeline.parameters}
         for name, step in sorted(names):
             if name.startswith((RESERVED, f"_{RESERVED}")):
@@ -121,7 +121,8 @@ def _ancestors(reading: Reading, step: str) -> set[str]:
     found: set[str] = set()
     todo = [step]
     while todo:
-        for other in reading.flows[todo.pop()].upstream - found:
+        flow = reading.flows.get(todo.pop())
+        for other in (flow.upstream if flow else set()) - found:
             found.add(other)
             todo.append(other)
     return found
