@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import builtins
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kaleyard.notebook.carried import Carried, is_class
@@ -55,6 +55,13 @@ def resolve(steps: Sequence[StepCode]) -> dict[str, StepFlow]:
 
     Names nothing makes, and names several steps make, are told in the flows and raise nothing.
     """
+    # A step that sets a name on some paths only has to take its earlier value, but only if somebody takes the name
+    # from this step; who does is known once every step has been looked at.
+    taken = {name: flow.outputs for name, flow in _resolve(steps, None).items()}
+    return _resolve(steps, taken)
+
+
+def _resolve(steps: Sequence[StepCode], taken: Mapping[str, set[str]] | None) -> dict[str, StepFlow]:
     used: dict[str, set[str]] = {}
     done = _Done()
     for step in steps:
@@ -63,7 +70,8 @@ def resolve(steps: Sequence[StepCode]) -> dict[str, StepFlow]:
             done.place |= {id(u): place for place, u in enumerate(step.shared)}
         used[step.notebook].update(step.names.reads, step.names.maybe_reads)
     for step in steps:
-        done.add(step, _Resolver(step, done, used[step.notebook]).run())
+        wanted = None if taken is None else taken[step.name]
+        done.add(step, _Resolver(step, done, used[step.notebook]).run(wanted))
     return done.flows
 
 
@@ -83,13 +91,15 @@ class _Resolver:
         self.before = frozenset(told).union(*(done.before[p] for p in told))
         self.start = min(step.cells, default=0)
 
-    def run(self) -> StepFlow:
+    def run(self, wanted: set[str] | None) -> StepFlow:
+        """The step's flow; `wanted` are the names that later steps may take from it, None if that is not known."""
         names = self.step.names
         for name, site in names.reads.items():
             self.need(name, site, certain=True)
         for name, site in names.maybe_reads.items():
             self.need(name, site, certain=False)
-        for name in sorted({*names.may_make, *names.changes} - names.makes):
+        loose = {*names.may_make, *names.changes} - names.makes
+        for name in sorted(loose if wanted is None else loose & wanted):
             self.need(name, names.sites.get(name) or names.changes.get(name) or (0, 1), certain=False)
         for unit in self.carried.always():
             self._take(unit)
