@@ -84,6 +84,7 @@ def test_a_component_starts_the_step_runner_in_its_image() -> None:
                 "image": IMAGE,
                 "command": ["python", "-m", "kaleyard.runtime"],
                 "args": ["--executor-input", "{{$}}", "--step", "/opt/step"],
+                "env": [{"name": "KALEYARD_CELLS", "value": "4,5"}],
             }
         }
     }
@@ -132,7 +133,19 @@ def test_the_component_is_what_kfps_own_decorator_makes() -> None:
         ]
     )
     train_model.__signature__ = signature  # type: ignore[attr-defined]
-    assert dsl.container_component(train_model).pipeline_spec == make_component(PIPELINE, TRAIN, IMAGE).pipeline_spec
+    expected = dsl.container_component(train_model).pipeline_spec
+    container = expected.deployment_spec["executors"]["exec-train-model"]["container"]
+    # The decorator cannot set a variable; ours tells the numbers of the step's cells.
+    container["env"] = [{"name": "KALEYARD_CELLS", "value": "4,5"}]
+    assert expected == make_component(PIPELINE, TRAIN, IMAGE).pipeline_spec
+
+
+def test_a_step_watches_the_inputs_that_later_steps_also_take() -> None:
+    taker = Step("other", (), inputs=(Input("df", "load"),))
+    pipeline = Pipeline("demo", "notebooks/demo.ipynb", (LOAD, TRAIN, taker), PARAMETERS)
+    for step, guards in ((TRAIN, ["--guard=df"]), (taker, [])):
+        (executor,) = yaml.safe_load(component_yaml(pipeline, step, IMAGE))["deploymentSpec"]["executors"].values()
+        assert executor["container"]["args"][4:] == guards
 
 
 def test_a_step_may_take_and_give_the_same_name() -> None:

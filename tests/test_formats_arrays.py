@@ -237,7 +237,8 @@ def test_an_arrow_table_comes_back_with_chunks_and_metadata(tmp_path: Path) -> N
 
 
 def test_a_polars_frame_comes_back_equal(tmp_path: Path) -> None:
-    pl = pytest.importorskip("polars")
+    import polars as pl
+
     value = pl.DataFrame({"a": [1, None], "b": ["x", "y"], "c": [[1.5], []]})
     again = kept(value, tmp_path / "x", "polars")
     assert again.schema == value.schema
@@ -245,14 +246,15 @@ def test_a_polars_frame_comes_back_equal(tmp_path: Path) -> None:
 
 
 def test_a_polars_frame_of_objects_is_refused(tmp_path: Path) -> None:
-    pl = pytest.importorskip("polars")
+    import polars as pl
+
     with pytest.raises(DataError, match=r"`x` \(polars.*Object"):
         formats.save("x", pl.DataFrame({"a": pl.Series([object()], dtype=pl.Object)}), tmp_path / "x")
 
 
+@pytest.mark.torch
 def test_tensors_come_back_equal_and_in_order(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("safetensors")
+    torch = pytest.importorskip("torch", reason="install torch and safetensors to run this test")
     value = {"b": torch.arange(3), "a": torch.ones(2, 2)}
     again = kept(value, tmp_path / "x", "safetensors")
     assert list(again) == ["b", "a"]
