@@ -65,13 +65,13 @@ def _resolve(steps: Sequence[StepCode], taken: Mapping[str, set[str]] | None) ->
     used: dict[str, set[str]] = {}
     done = _Done()
     for step in steps:
-        if step.notebook not in used:
-            used[step.notebook] = {n for u in step.shared for n in (*u.names.reads, *u.names.maybe_reads)}
+        if step.use not in used:
+            used[step.use] = {n for u in step.shared for n in (*u.names.reads, *u.names.maybe_reads)}
             done.place |= {id(u): place for place, u in enumerate(step.shared)}
-        used[step.notebook].update(step.names.reads, step.names.maybe_reads)
+        used[step.use].update(step.names.reads, step.names.maybe_reads)
     for step in steps:
         wanted = None if taken is None else taken[step.name]
-        done.add(step, _Resolver(step, done, used[step.notebook]).run(wanted))
+        done.add(step, _Resolver(step, done, used[step.use]).run(wanted))
     return done.flows
 
 
@@ -123,7 +123,8 @@ class _Resolver:
         unit = self.carried.maker(name, self.start)
         if maker is not None and unit is not None:
             # A shared cell below the steps that made the name has the last word.
-            maker = maker if not maker.given_in(name) < unit.cell < self.start else None
+            apart = maker.use != self.step.use
+            maker = None if apart or maker.given_in(name) < unit.cell < self.start else maker
         if maker is not None:
             self._take_from(maker, name, site)
         elif unit is not None:
@@ -140,7 +141,7 @@ class _Resolver:
         if not makers:
             return None
         asked = [m for m in makers if m.name in self.before]
-        near = [m for m in makers if m.notebook == self.step.notebook]
+        near = [m for m in makers if m.use == self.step.use]
         candidates = asked or near or makers
         last = candidates[-1]
         done = self.done.before[last.name]
@@ -232,7 +233,7 @@ class _Resolver:
         makers = self.done.makers.get(name, ())
         if owner is None:
             # Shared cells run at their own place in the notebook, mostly before every step.
-            early = [m for m in makers if m.notebook == self.step.notebook and m.given_in(name) < unit.cell]
+            early = [m for m in makers if m.use == self.step.use and m.given_in(name) < unit.cell]
             return early[-1] if early else None
         index = self.done.place[id(unit)]
         if any(name in u.names.gives for u in owner.units[:index]):

@@ -151,7 +151,8 @@ def _read_steps(
         # What stands above the step was made last; what stands below is known all the same.
         made = [u for u in waiting if u.cell < min(step.cells, default=0)]
         known, waiting = _after(known, made), waiting[len(made) :]
-        reading.code[name] = _step_code(step, notebook, reading.sources, shared, parameters, known)
+        code = _step_code(step, notebook, reading.sources, shared, parameters, known)
+        reading.code[name] = replace(code, use=f"{above.name}:{notebook.name}")
         known = known.then(reading.code[name].names, apart=True)
         called[own] = [name]
         reading.order.append(name)
@@ -211,7 +212,7 @@ def _step_code(
     for number in step.cells:
         own += (more := units(number, sources[number], Place(notebook.name, number, step.name), then))
         then = _after(then, more)
-    return StepCode(step.name, tuple(own), names, shared, parameters, step.prev, notebook.name, step.cells, trees)
+    return StepCode(step.name, tuple(own), names, shared, parameters, step.prev, cells=step.cells, trees=trees)
 
 
 def _after(known: Known, made: Iterable[Unit]) -> Known:

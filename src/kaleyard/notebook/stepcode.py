@@ -17,7 +17,8 @@ class StepCode:
     """A step as it was read: its code, what it does with names, and what it finds in its own notebook.
 
     `shared` are the units of that notebook's imports and functions cells, `parameters` the names of its
-    parameters, `prev` the steps its tags name.
+    parameters, `prev` the steps its tags name. `use` tells which use of which notebook the step is of: cell numbers
+    compare within one.
     """
 
     name: str
@@ -26,7 +27,7 @@ class StepCode:
     shared: tuple[Unit, ...] = ()
     parameters: frozenset[str] = frozenset()
     prev: tuple[str, ...] = ()
-    notebook: str = ""
+    use: str = ""
     cells: tuple[int, ...] = ()
     trees: tuple[tuple[int, ast.Module], ...] = ()
 
