@@ -34,7 +34,6 @@ def test_tags_of_other_tools_are_let_through(tag: str) -> None:
         ("step train", "step:train"),
         ("step:Train Model", "step:train_model"),
         ("step:2nd", "step:_2nd"),
-        ("step:", "step:train"),
         ("step", "step:train"),
         ("prev:train-model", "prev:train_model"),
         ("import", "imports"),
@@ -61,3 +60,13 @@ def test_a_tag_that_is_nearly_ours_is_told_with_the_likely_word(tag: str, meant:
 def test_a_step_name_is_made_of_any_text(text: str, name: str) -> None:
     assert step_name(text) == name
     assert is_ours(f"step:{name}")
+
+
+def test_kales_earlier_word_for_a_step_is_told() -> None:
+    found = problem("block:train")
+    assert found is not None
+    assert found.meant == "step:train"
+
+
+def test_a_step_tag_without_a_name_continues_the_step_above() -> None:
+    assert problem("step:") is None

@@ -71,6 +71,8 @@ _FOREIGN = {
     "image",
 }
 _ALIKE = 0.8
+# What Kale's panel writes on a cell that continues the step above, where people write no tag.
+CONTINUES = "step:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +98,11 @@ def step_name(text: str) -> str:
 
 def problem(tag: str) -> TagProblem | None:
     """What is wrong with a tag that is nearly one of ours; None for a right tag and for other tools' tags."""
-    if is_ours(tag) or tag in _FOREIGN:
+    if is_ours(tag) or tag in _FOREIGN or tag == CONTINUES:
         return None
+    if tag.startswith("block:"):
+        meant = f"step:{tag[6:]}" if tag[6:] else "no tag: the cell continues the step above"
+        return TagProblem(tag, f"`{tag}`: `block:` is what Kale called `step:` in its early versions", meant)
     other = re.fullmatch(r"(?i)\s*(step|prev|notebook)[-_ =./]+(.+)", tag)
     if other and ":" not in tag:
         return TagProblem(tag, f"`{tag}` is not a tag", f"{other[1].lower()}:{step_name(other[2])}")
