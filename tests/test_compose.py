@@ -172,3 +172,20 @@ def test_the_compare_pipeline_keeps_the_best_of_three_models(repository: Path, t
     fits = [n for n in pipeline.names if n in ("linear", "forest", "boosting")]
     assert all(not set(pipeline.step(n).upstream) & set(fits) for n in fits)
     assert set(fits) <= set(pipeline.step("choose").upstream)
+
+
+def test_changing_a_type_without_its_users_is_told(project: Path) -> None:
+    folder = project / "notebooks"
+    notebook(folder / "part.ipynb", ("N = 1", "pipeline-parameters"), ("a = N", "step:a"))
+    root = compose(folder / "root.ipynb", ("N = 'many'", "pipeline-parameters"), ("# part", "notebook:part"))
+    with pytest.raises(CheckError, match=r"part\.ipynb: cell 1: KY301 N is of type int here and str in another"):
+        kaleyard.read(root)
+    root = compose(folder / "root.ipynb", ("# part", "notebook:part"), part={"notebook_parameters": {"N": "many"}})
+    with pytest.raises(kaleyard.KaleyardError, match="sets N, of type int, to 'many'"):
+        kaleyard.read(root)
+    root = compose(folder / "root.ipynb", ("# part", "notebook:part"), part={"notebook_parameters": {"M": 1}})
+    with pytest.raises(kaleyard.KaleyardError, match="sets M, which this notebook does not have"):
+        kaleyard.read(root)
+    said = notebook(folder / "said.ipynb", ("N: int = 1.5", "pipeline-parameters"), ("a = N", "step:a"))
+    with pytest.raises(CheckError, match=r"said to be of type int, and its default 1.5 is not"):
+        kaleyard.read(said)

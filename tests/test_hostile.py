@@ -205,3 +205,38 @@ def test_a_hundred_runs_at_once_mix_no_values(project: Path) -> None:
     assert [r.metrics for r in results] == [{"b": n * 1000} for n in numbers]
     assert len({r.folder for r in results}) == 100
     assert {s.state for r in results for s in r.steps.values()} <= {"done", "cached"}
+
+
+def test_a_cache_that_cannot_be_written_costs_only_the_cache(project: Path) -> None:
+    (project / ".kaleyard").write_text("a file")
+    done = run(notebook(project / "notebooks" / "plain.ipynb", ("a = 1", "step:a"), ("print(a)", "pipeline-metrics")))
+    assert done.state == "done"
+    assert done.metrics == {"a": 1}
+    assert "not cached" in done.notes[0]
+
+
+def test_a_fan_of_forty_runs_and_gives_each_its_value(project: Path) -> None:
+    branches = [(f"y{n} = x * {n}", f"step:branch_{n}") for n in range(40)]
+    total = " + ".join(f"y{n}" for n in range(40))
+    path = notebook(
+        project / "notebooks" / "fan.ipynb",
+        ("x = 2", "step:source"),
+        *branches,
+        (f"total = {total}", "step:join"),
+        ("print(total)", "pipeline-metrics"),
+    )
+    done = run(path)
+    assert done.metrics == {"total": 2 * sum(range(40))}
+    assert len(done.steps) == 42
+
+
+def test_two_thousand_cells_and_three_hundred_steps_are_read_and_drawn(project: Path) -> None:
+    cells = [("x0 = 1", "step:s0")]
+    for n in range(1, 300):
+        cells += [(f"x{n} = x{n - 1} + 1", f"step:s{n}"), *[(f"more_{n}_{k} = {k}", "") for k in range(6)]]
+    path = notebook(project / "notebooks" / "large.ipynb", *cells)
+    pipeline = kaleyard.read(path)
+    assert len(pipeline.steps) == 300
+    assert len(cells) > 2000
+    assert [(i.name, i.step) for i in pipeline.step("s299").inputs] == [("x298", "s298")]
+    assert "s299" in kaleyard.show(path, "svg")

@@ -6,6 +6,7 @@ a damaged entry is seen, told and made again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -70,7 +71,7 @@ class Cache:
         current = self._folder(key) / _CURRENT
         try:
             folder = current.parent / current.read_text(encoding="utf-8")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, UnicodeDecodeError) as error:
             raise self._corrupt(key) from error
@@ -114,7 +115,8 @@ class Cache:
             ) from error
 
     def _corrupt(self, key: str) -> CorruptEntryError:
-        (self._folder(key) / _CURRENT).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (self._folder(key) / _CURRENT).unlink()
         return CorruptEntryError(key)
 
     @staticmethod

@@ -12,7 +12,7 @@ from typing import Any
 
 from kaleyard.compiler.content import key_of, project_files, runner_key
 from kaleyard.compiler.step_notebook import cell_numbers, code_only, step_notebook
-from kaleyard.errors import Place, StepError
+from kaleyard.errors import OutsideError, Place, StepError
 from kaleyard.local.cache import Cache, CorruptEntryError, Entry, Value, place_copy
 from kaleyard.local.environment import environment_key
 from kaleyard.local.executor import Executor, StepTask
@@ -74,7 +74,11 @@ class StepWork:
             record.seconds = round(time.monotonic() - began, 3)
             self._note_files()
         if step.settings.cache:
-            self._keep()
+            try:
+                self._keep()
+            except OutsideError as error:
+                # What the step made is in the run; only the next run has to make it again.
+                self.given.run.notes.append(f"step {step.name} was not cached: {error.what}")
         changed(record)
 
     def _key(self) -> str:

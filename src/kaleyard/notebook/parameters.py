@@ -93,6 +93,9 @@ def _parameter(node: ast.stmt, cell: int) -> Parameter | str | None:
     except ValueError:
         return f"the default of {target.id} is computed, not a plain literal"
     kind = type(default).__name__
+    note = node.annotation if isinstance(node, ast.AnnAssign) else None
+    if isinstance(note, ast.Name) and note.id in _TYPES and note.id != kind:
+        return f"{target.id} is said to be of type {note.id}, and its default {default!r} is not"
     if default is None:
         return f"the default of {target.id} is None, which has no type"
     if kind not in _TYPES or not _plain(default):

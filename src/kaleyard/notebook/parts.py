@@ -116,6 +116,7 @@ def read_part(path: Path, project: Project, above: _Above | None = None) -> Read
     reading.parameters = read_parameters(((n, sources[n]) for n in outline.parameters), notebook.name)
     reading.metrics = read_metrics(((n, sources[n]) for n in outline.metrics), notebook.name)
     fixed = above.use.parameters if above.use else {}
+    _check_fixed(reading, above.use)
     reading.parameters.parameters = [p for p in reading.parameters.parameters if p.name not in fixed]
     parameters = above.parameters | {p.name for p in reading.parameters.parameters}
     known = Known(lazy_notes=any(_has_future(c.source) for c in notebook.code_cells))
@@ -127,6 +128,25 @@ def read_part(path: Path, project: Project, above: _Above | None = None) -> Read
     if above.use:
         _rename_outputs(reading, above.use, known)
     return reading
+
+
+def _check_fixed(reading: Reading, use: Reference | None) -> None:
+    """Refuse values for parameters that the notebook does not have, or has of another type."""
+    told = {p.name: p for p in reading.parameters.parameters}
+    for name, value in use.parameters.items() if use else ():
+        place = Place(reading.notebook.name, told[name].cell if name in told else None, use.name if use else None)
+        if name not in told:
+            raise NotebookError(
+                f"`notebook_parameters` sets {name}, which this notebook does not have",
+                place=place,
+                fix=f"It has: {', '.join(told) or 'none'}.",
+            )
+        if type(value).__name__ != told[name].type:
+            raise NotebookError(
+                f"`notebook_parameters` sets {name}, of type {told[name].type}, to {value!r}",
+                place=place,
+                fix=f"Its default is {told[name].default!r}.",
+            )
 
 
 def _read_steps(

@@ -73,9 +73,13 @@ def _parameters(parts: Sequence[Reading]) -> list[Parameter]:
     for part in parts:
         for parameter in part.parameters.parameters:
             known = found.setdefault(parameter.name, parameter)
-            if parameter.name not in own and (known.type, known.default) != (parameter.type, parameter.default):
+            if known.type != parameter.type:
+                what = f"{parameter.name} is of type {parameter.type} here and {known.type} in another notebook"
+            elif parameter.name not in own and known.default != parameter.default:
                 what = f"another notebook of this pipeline has {parameter.name} = {known.default!r}"
-                part.parameters.problems.append(CellProblem(parameter.cell, 1, what))
+            else:
+                continue
+            part.parameters.problems.append(CellProblem(parameter.cell, 1, what))
     return list(found.values())
 
 
