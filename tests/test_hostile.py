@@ -92,7 +92,7 @@ first = 1
 LOOKS = """
 here = str(Path.cwd())
 seen = [os.environ.get('LEAK'), helper.SETTING, json.JSONDecodeError is None, '/leak' in sys.path]
-files = sorted(p.name for p in Path.cwd().iterdir())
+files = sorted(p.name for p in Path.cwd().iterdir() if p.name != '__pycache__')
 drawn = random.random()
 again = first
 """

@@ -105,12 +105,12 @@ def _at(cell: dict[str, Any] | None, place: Place) -> Place:
 
 
 def _running(cells: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The cell that was running: begun and never answered. papermill's own status says `completed` of all cells."""
-    for cell in cells:
-        times = cell.get("metadata", {}).get("execution", {})
-        if any(name.startswith("iopub.") for name in times) and "shell.execute_reply" not in times:
-            return cell
-    return None
+    """The cell that was running: the first one the kernel never answered for, since cells run in their order.
+
+    papermill's own status says `completed` of all cells.
+    """
+    code = (c for c in cells if c.get("cell_type") == "code" and "".join(c.get("source", "")).strip())
+    return next((c for c in code if "shell.execute_reply" not in c.get("metadata", {}).get("execution", {})), None)
 
 
 def _exited(cell: dict[str, Any]) -> bool:
