@@ -52,6 +52,7 @@ def test_a_failed_step_exits_1_with_place_and_traceback(project: Path) -> None:
     assert "ZeroDivisionError" in done.stdout
     assert "notebooks/bad.ipynb: cell 2, step breaks" in done.stdout
     assert "Traceback" in done.stdout
+    assert "\x1b" not in done.stdout
     assert "kaleyard" not in done.stdout.split("Traceback")[1].split("report:")[0]
     assert not done.stderr
 

@@ -89,3 +89,14 @@ def test_outputs_counts_and_other_tools_metadata_change_nothing(tmp_path: Path) 
     plain = load(tmp_path, ("a = 1", "step:a"), ("print(a)", "step:b"))
     busy = load(tmp_path, ("a = 1", "step:a nbval-skip run:1"), ("print(a)", "step:b hide-input run:2"))
     assert plain == busy
+
+
+def test_a_parameter_told_as_a_metric_belongs_to_the_last_step_that_uses_it(tmp_path: Path) -> None:
+    pipeline = load(
+        tmp_path,
+        ("D = 5", "pipeline-parameters"),
+        ("a = D", "step:one"),
+        ("b = a + D", "step:two"),
+        ("print(D)\nprint(b)", "pipeline-metrics"),
+    )
+    assert [s.metrics for s in pipeline.steps] == [(), ("D", "b")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveReporter", "PlainReporter", "Reporter", "SilentReporter", "make_reporter", "summary"]
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _MARKS = {
     "waiting": ("·", "dim"),
     "running": ("▸", "cyan"),
@@ -122,7 +125,7 @@ class LiveReporter(SilentReporter):
         if self._live:
             self._live.update(self._table(), refresh=True)
             self._live.stop()
-        for line in summary(run):
+        for line in summary(run, colour="NO_COLOR" not in os.environ):
             print(line, flush=True)  # noqa: T201 - telling is its work
 
     def _table(self) -> Table:
@@ -153,12 +156,15 @@ def make_reporter(*, json: bool) -> Reporter:
     return LiveReporter() if sys.stdout.isatty() else PlainReporter()
 
 
-def summary(run: Run) -> list[str]:
-    """The end of a run in a few lines: each failed step's error, counts, metrics, and where the report is."""
+def summary(run: Run, *, colour: bool = False) -> list[str]:
+    """The end of a run in a few lines: each failed step's error, counts, metrics, and where the report is.
+
+    With `colour` the tracebacks keep the colours IPython gave them.
+    """
     lines: list[str] = []
     for step in run.steps.values():
         if step.state == "failed" and step.error:
-            lines += ["", *_error_lines(step.error)]
+            lines += ["", *_error_lines(step.error, colour=colour)]
     counts: dict[str, int] = {}
     for step in run.steps.values():
         counts[step.state] = counts.get(step.state, 0) + 1
@@ -173,6 +179,8 @@ def summary(run: Run) -> list[str]:
     return [*lines, f"report: {run.report}"]
 
 
-def _error_lines(error: dict[str, Any]) -> list[str]:
+def _error_lines(error: dict[str, Any], *, colour: bool) -> list[str]:
     traceback = str(error.get("traceback") or "").rstrip()
+    if not colour:
+        traceback = _COLOURS.sub("", traceback)
     return [*([traceback, ""] if traceback else []), f"error: {from_dict(error)}"]

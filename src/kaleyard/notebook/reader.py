@@ -16,7 +16,7 @@ from kaleyard.notebook.outline import OutlineStep
 from kaleyard.notebook.parameters import CellProblem
 from kaleyard.notebook.parts import GENERATED, Reading, kale_tags, read_part
 from kaleyard.notebook.source import Notebook
-from kaleyard.notebook.stepcode import StepCode
+from kaleyard.notebook.stepcode import StepCode, StepFlow
 from kaleyard.pipeline import Cell, Input, Parameter, Pipeline, Step
 from kaleyard.project import Project
 
@@ -56,11 +56,14 @@ def _add_results(reading: Reading) -> None:
                 reading.flows[name].outputs.add(value)
 
 
-def _metrics_by_step(metrics: Iterable[str], code: Mapping[str, StepCode]) -> dict[str, list[str]]:
+def _metrics_by_step(
+    metrics: Iterable[str], code: Mapping[str, StepCode], flows: Mapping[str, StepFlow]
+) -> dict[str, list[str]]:
     """Each metric belongs to the last step that makes it; a parameter told as one, to the last step that uses it."""
     found: dict[str, list[str]] = {}
     for name in metrics:
         makers = [s.name for s in code.values() if name in s.names.makes | s.names.may_make]
+        makers = makers or [n for n in code if name in flows[n].parameters]
         if makers:
             found.setdefault(makers[-1], []).append(name)
     return found
@@ -88,7 +91,8 @@ def _pipeline(reading: Reading, parameters: Sequence[Parameter]) -> Pipeline:
     steps: dict[str, Step] = {}
     for part in reading.walk():
         codes = {name: c for p in part.walk() for name, c in p.code.items()}
-        metrics = _metrics_by_step(part.metrics.metrics, {n: codes[n] for n in part.order})
+        flows = {name: f for p in part.walk() for name, f in p.flows.items()}
+        metrics = _metrics_by_step(part.metrics.metrics, {n: codes[n] for n in part.order}, flows)
         for step in part.outline.steps:
             steps[step.name] = _step(part, step, parameters)
         for name, told in metrics.items():
