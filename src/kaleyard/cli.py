@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from kaleyard.errors import KaleyardError
+from kaleyard.runtime.imports import skip_iri_grammar
 
 if TYPE_CHECKING:
     from kaleyard.notebook.findings import Finding
@@ -159,9 +160,7 @@ def compile_(notebooks: tuple[Path, ...], only_check: bool) -> None:
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a step failed, 2 wrong use, 3 findings, 4 outside, 130 interrupted."""
     signal.signal(signal.SIGTERM, _terminate)
-    # jsonschema, which nbformat and so Kale import, builds a grammar for IRIs where this is importable: half of the
-    # time a check takes, and no notebook has an IRI to check. A step's runner does the same.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    skip_iri_grammar()
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:

@@ -14,11 +14,14 @@ import signal
 import sys
 from typing import Any, NoReturn
 
+from kaleyard.runtime.imports import skip_iri_grammar
+
 __all__ = ["serve"]
 
 
 def serve() -> None:
     """Serve until standard input ends; children go on, and end by themselves when their parent is gone."""
+    skip_iri_grammar()
     import nbconvert.exporters.html
     import papermill
     import psutil

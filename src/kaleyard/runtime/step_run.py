@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from kaleyard.runtime.contract import (
 )
 from kaleyard.runtime.executor_io import ExecutorInput, write_executor_output, write_whole
 from kaleyard.runtime.failure import Stopped, explain
+from kaleyard.runtime.imports import skip_iri_grammar
 from kaleyard.runtime.parameters import coerce
 from kaleyard.runtime.work_folder import scratch, work_folder
 
@@ -128,9 +128,7 @@ def _execute(
 ) -> None:
     _environment(folder, interface)
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    # jsonschema builds a grammar for IRIs when this is importable, for a second, and no notebook has an IRI to check.
-    # A step's image may lack it; so every step does.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    skip_iri_grammar()
     import papermill
 
     from kaleyard.runtime.engine import ENGINE
