@@ -80,7 +80,7 @@ def sources(source: str) -> list[str]:
         ("if True: a = 1; b = 2", ["if True: a = 1; b = 2"]),
         ("x = 1 + \\\n  2\ny = 3", ["x = 1 + \\\n  2", "y = 3"]),
         ("%matplotlib inline\nimport json", ["%matplotlib inline", "import json"]),
-        ("%%time\na = 1\nb = 2", ["%%time\na = 1\nb = 2"]),
+        ("%%time\na = 1\nb = 2", ["a = 1", "b = 2"]),
         ("a = 1\n!echo a \\\n  b\nc = 2", ["a = 1\n!echo a \\\n  b\nc = 2"]),
         ("", []),
         ("# only a comment", []),

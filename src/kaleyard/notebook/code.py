@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import copy
 import re
 import textwrap
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,6 +17,9 @@ from kaleyard.notebook.magics import magic_calls, with_magics
 from kaleyard.notebook.paths import trace
 
 __all__ = ["Unit", "parse_cell", "units"]
+
+# Cell magics that run their body once, in the notebook's own namespace.
+_BODY_MAGIC = re.compile(r"%%(?:time|capture|prun)\b[^\n]*\n")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,15 +79,25 @@ def parse_cell(source: str, place: Place) -> ast.Module:
 @lru_cache(maxsize=16_384)
 def _parsed(source: str) -> tuple[ast.Module, bool]:
     """The syntax tree, and whether its lines are the source's."""
+    # What Python warns of in a cell, it will tell when the cell runs.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _parsed_quietly(source)
+
+
+def _parsed_quietly(source: str) -> tuple[ast.Module, bool]:
     try:
         tree = _parse(source)
         _compile(tree)
     except SyntaxError:
         text = _transformed(source)
         same = text.count("\n") == source.rstrip("\n").count("\n") + 1 and not re.search(r"(?m)^\s*%%", source)
+        if _BODY_MAGIC.match(source):
+            # The body stands below the magic's line as it would stand in a cell of its own.
+            same = _parsed(source.partition("\n")[2])[1]
         tree = _parse(text)
         _compile(tree)
-        return with_magics(tree, lambda inner: _parsed(inner)[0]), same
+        return with_magics(tree, lambda inner: copy.deepcopy(_parsed(inner)[0])), same
     return tree, True
 
 
@@ -113,7 +128,7 @@ def _pieces(source: str, tree: ast.Module, *, same_lines: bool) -> Iterator[tupl
             groups[-1].append(node)
         else:
             groups.append([node])
-    start = 0
+    start = 1 if _BODY_MAGIC.match(source) else 0
     for group in groups:
         end = group[-1].end_lineno or len(lines)
         yield textwrap.dedent("\n".join(lines[start:end]).strip("\n")), group
