@@ -25,7 +25,7 @@ $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)$(UV)" || { echo "Kaleyard needs Python 3.11, 3.12 or 3.13; install one, or say PYTHON=..."; exit 4; }
 ifneq ($(UV),)
 	uv venv --quiet --allow-existing $(if $(PYTHON),--python $(PYTHON),--python 3.12) $(VENV)
-	uv pip sync --quiet --python $(BIN)/python requirements.lock
+	uv pip sync --quiet --compile-bytecode --python $(BIN)/python requirements.lock
 	uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 else
 	$(PYTHON) -m venv $(VENV)
