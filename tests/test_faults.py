@@ -79,12 +79,12 @@ def test_a_step_past_its_time_is_stopped_with_notebook_page_and_no_process_left(
     source = "import subprocess, time\nprint('here')\nchild = subprocess.Popen(['sleep', '987'])\ntime.sleep(600)"
     path = notebook(project / "notebooks" / "slow.ipynb", (source, "step:slow"))
     began = time.monotonic()
-    done = run(path, timeout=6)
-    assert time.monotonic() - began < 30
+    done = run(path, timeout=12)
+    assert time.monotonic() - began < 60
     error = done.steps["slow"].error
     assert error is not None
     assert error["kind"] == "StepTimeoutError"
-    assert "longer than 6 s" in error["what"]
+    assert "longer than 12 s" in error["what"]
     assert error["cell"] == 1
     assert "here" in (done.folder / str(done.steps["slow"].page)).read_text()
     assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "987"]]
