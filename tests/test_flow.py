@@ -581,6 +581,24 @@ SAME: dict[str, list[NotebookCells]] = {
         ("print(fib(7))", "step:b"),
     ],
     "print in functions": [("print('setup')\nX=1", "functions"), ("print(X)", "step:a")],
+    "function made anew below a step": [
+        ("def f(): return 1", "step:a"),
+        ("print(f())", "step:b"),
+        ("def f(): return 2", "functions"),
+        ("print(f())", "step:c"),
+    ],
+    "function made anew in shared cells": [
+        ("def f(): return 1", "functions"),
+        ("print(f())", "step:a"),
+        ("def f(): return 2", "functions"),
+        ("print(f())", "step:b"),
+    ],
+    "shared value changed below a step": [
+        ("m = {'k': 1}", "functions"),
+        ("print(m)", "step:a"),
+        ("m['k'] = 2", "functions"),
+        ("print(m)", "step:b"),
+    ],
 }
 
 

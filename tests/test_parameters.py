@@ -44,6 +44,10 @@ def test_a_line_that_declares_no_plain_literal_is_told(source: str) -> None:
     assert (found.problems[0].cell, found.problems[0].line) == (1, 1)
 
 
+def test_a_default_of_none_is_told_to_have_no_type() -> None:
+    assert "has no type" in read_parameters([(1, "x = None")], "nb.ipynb").problems[0].what
+
+
 def test_the_last_of_two_defaults_holds() -> None:
     found = read_parameters([(1, "x = 1\ny = 2"), (3, "x = 2.5\n'a comment in a string'")], "nb.ipynb")
     assert [(p.name, p.default, p.cell) for p in found.parameters] == [("y", 2, 1), ("x", 2.5, 3)]
