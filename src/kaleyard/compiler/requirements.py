@@ -7,13 +7,13 @@ many, never one too few). Versions for other platforms come along too: pip picks
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from kaleyard.errors import Place, ProjectError
+from kaleyard.installed import normal_name, providers
 from kaleyard.pipeline import Step
 
 __all__ = [
@@ -87,14 +87,14 @@ class Lock:
         return cls(path, {name: tuple(found) for name, found in entries.items()}, frozen, tuple(options))
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and _normal(name) in self.entries
+        return isinstance(name, str) and normal_name(name) in self.entries
 
     def closure(self, names: Iterable[str]) -> tuple[Locked, ...]:
         """The entries of those distributions and of all they need, sorted by name.
 
         Raises ProjectError for a distribution that is not in the lock.
         """
-        waiting = [_normal(name) for name in names]
+        waiting = [normal_name(name) for name in names]
         found: set[str] = set()
         while waiting:
             name = waiting.pop()
@@ -122,7 +122,7 @@ class Lock:
 
 def distributions(modules: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """For each top-level module the installed distributions that provide it: several for a namespace package."""
-    installed = _installed()
+    installed = providers()
     return {module: installed.get(module, ()) for module in modules}
 
 
@@ -167,18 +167,6 @@ def _locked(module: str, found: tuple[str, ...], step: Step, lock: Lock) -> list
     )
 
 
-@functools.cache
-def _installed() -> dict[str, tuple[str, ...]]:
-    from importlib.metadata import packages_distributions
-
-    return {m: tuple(sorted({_normal(d) for d in found})) for m, found in packages_distributions().items()}
-
-
-@functools.lru_cache(maxsize=4096)
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 @dataclass(slots=True)
 class _Draft:
     name: str
@@ -203,7 +191,7 @@ def _parse(text: str) -> tuple[list[str], list[_Draft]]:
         if body.startswith(("--index-url", "--extra-index-url", "-i ")):
             options.append(body)
         elif body and not body.startswith("-") and (named := _NAME.match(body)):
-            drafts.append(_Draft(_normal(named[1]), body))
+            drafts.append(_Draft(normal_name(named[1]), body))
         if drafts:
             drafts[-1].hashes += hashes
             drafts[-1].via += _parents(comment)
@@ -216,4 +204,4 @@ def _parents(comment: str) -> Iterator[str]:
     for part in re.sub(r"^\s*via\b", "", comment).split(","):
         named = _NAME.fullmatch(part.strip())
         if named:
-            yield _normal(named[1])
+            yield normal_name(named[1])

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import platform
-import re
 import sys
 from functools import cache
-from pathlib import Path
 
+from kaleyard import installed
 from kaleyard.compiler.content import key_of
 from kaleyard.compiler.requirements import Lock, step_distributions
 from kaleyard.errors import ProjectError
 from kaleyard.pipeline import Step
 from kaleyard.project import Project
 
-__all__ = ["environment_key", "installed_versions"]
-
-_METADATA = re.compile(r"(?P<name>.+?)-(?P<version>[^-]+)\.(?:dist-info|egg-info)")
+__all__ = ["environment_key"]
 
 
 def environment_key(step: Step, project: Project) -> str:
@@ -24,8 +21,8 @@ def environment_key(step: Step, project: Project) -> str:
 
     With a lock file these are the step's packages and all they need; without one, everything installed.
     """
-    versions = installed_versions()
     lock = _lock(project)
+    versions = installed.versions()
     names = sorted(versions)
     if lock is not None:
         try:
@@ -35,21 +32,6 @@ def environment_key(step: Step, project: Project) -> str:
             names = sorted(versions)
     told = [f"{n}=={versions[n]}" for n in names if n in versions and n != "kaleyard"]
     return key_of(platform.python_version(), sys.platform, platform.machine(), *told)
-
-
-@cache
-def installed_versions() -> dict[str, str]:
-    """The version of every installed distribution, read from the names of their metadata folders (quick)."""
-    found: dict[str, str] = {}
-    for place in reversed(sys.path):
-        folder = Path(place or ".")
-        if not folder.is_dir():
-            continue
-        for path in folder.iterdir():
-            match = _METADATA.fullmatch(path.name)
-            if match:
-                found[re.sub(r"[-_.]+", "-", match["name"]).lower()] = match["version"]
-    return found
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What Kale reads in a notebook's tags: steps with their cells, order and settings. The only file that imports kale.
+"""What Kale reads in a notebook's tags: steps with their cells, order and settings. Only this file uses Kale.
 
 Kale gets the notebook with each cell's number in place of its source, so that what it says of a step's source says
 which cells belong to the step, by Kale's own rules. Its analysis of the code is left out: `flow` does that with
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kaleyard.errors import NotebookError, Place
+from kaleyard.notebook.lean import kale_reader
 from kaleyard.notebook.source import METADATA_KEY, Notebook
 from kaleyard.pipeline import Secret, Settings, Volume
 
@@ -81,36 +82,44 @@ def read_outline(notebook: Notebook, tags: Mapping[int, Sequence[str]], name: st
 def _process(
     notebook: Notebook, tags: Mapping[int, Sequence[str]], settings: Mapping[str, Any]
 ) -> tuple[Any, str, str, str]:
-    import nbformat
-    from kale.processors import nbprocessor
-    from kale.step import Step
-
     cells = []
     for cell in notebook.code_cells:
         told = {**cell.metadata, "tags": list(tags[cell.number]), "notebook_path": f"#{cell.number}"}
-        cells.append(nbformat.v4.new_code_cell(f"#{cell.number}", metadata=told))
-    given = nbformat.v4.new_notebook(cells=cells, metadata={METADATA_KEY: dict(settings)})
+        cells.append(_Record(cell_type="code", source=f"#{cell.number}", metadata=_Record(told)))
+    given = _Record(cells=cells, metadata=_Record({METADATA_KEY: dict(settings)}))
+    with kale_reader() as (nbprocessor, kale_step):
+        base: Any = nbprocessor.NotebookProcessor
 
-    class Processor(nbprocessor.NotebookProcessor):  # type: ignore[misc]
-        """Kale's reader of tags, given a notebook instead of a file, and nothing but tags to read."""
+        class Processor(base):  # type: ignore[misc]
+            """Kale's reader of tags, given a notebook instead of a file, and nothing but tags to read."""
 
-        def _read_notebook(self) -> Any:
-            return given
+            def _read_notebook(self) -> Any:
+                return given
 
-        def _configure_poddefaults(self) -> None:
-            """Ask no cluster while reading a notebook."""
+            def _configure_poddefaults(self) -> None:
+                """Ask no cluster while reading a notebook."""
 
-        def _add_notebook_reference(self, name: str, rel_path: str) -> None:
-            """Note where the other notebook stands; `reader` reads it as it reads this one."""
-            self.pipeline.add_step(Step(name=name, source=[rel_path]))
+            def _add_notebook_reference(self, name: str, rel_path: str) -> None:
+                """Note where the other notebook stands; `reader` reads it as it reads this one."""
+                self.pipeline.add_step(kale_step.Step(name=name, source=[rel_path]))
 
-        def to_pipeline(self) -> None:
-            self.blocks = self.parse_notebook()
+            def to_pipeline(self) -> None:
+                self.blocks = self.parse_notebook()
 
-    processor = Processor(str(notebook.path))
-    processor.run()
+        processor = Processor(str(notebook.path))
+        processor.run()
     parameters, metrics, shared = processor.blocks
     return processor, parameters, metrics, shared
+
+
+class _Record(dict[str, Any]):
+    """A dict whose items are attributes too, as in a notebook that nbformat has read."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
 
 
 def _numbers(text: str) -> list[int]:

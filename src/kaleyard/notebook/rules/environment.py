@@ -7,10 +7,10 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 
 from kaleyard.errors import Place
+from kaleyard.installed import providers
 from kaleyard.notebook.findings import Finding, Rule
 from kaleyard.notebook.magics import magic_calls
 from kaleyard.notebook.reader import Reading
@@ -35,10 +35,10 @@ class MissingPackage(Rule[Reading]):
         told: set[tuple[int, str]] = set()
         for step, cell, line, module in _step_imports(subject):
             top = module.partition(".")[0]
-            if top not in subject.needs[step].packages or top in _provided() or (cell, top) in told:
+            if top not in subject.needs[step].packages or top in providers() or (cell, top) in told:
                 continue
             told.add((cell, top))
-            near = difflib.get_close_matches(top, sorted({*_provided(), *sys.stdlib_module_names}), n=1, cutoff=0.85)
+            near = difflib.get_close_matches(top, sorted({*providers(), *sys.stdlib_module_names}), n=1, cutoff=0.85)
             advice = f"Did you mean `{near[0]}`? {self.advice()}" if near else ""
             place = Place(subject.notebook.name, cell, step)
             yield self.found(place, f"no installed package provides `{top}`", advice=advice, line=line)
@@ -94,13 +94,6 @@ class InstallsPackages(Rule[Reading]):
                         told.add(cell)
                         what = f"`{' '.join(texts).strip()}` installs when the step runs"
                         yield self.found(Place(subject.notebook.name, cell, step), what, line=node.lineno)
-
-
-@cache
-def _provided() -> frozenset[str]:
-    from importlib.metadata import packages_distributions
-
-    return frozenset(packages_distributions())
 
 
 def _step_imports(subject: Reading) -> Iterator[tuple[str, int, int, str]]:
