@@ -124,43 +124,55 @@ def run(
     timeout: float | None = None,
     run_timeout: float | None = None,
     runner: str = "process",
+    cold: bool = False,
     reporter: Reporter | None = None,
 ) -> Run:
     """Run a notebook's pipeline here and return the `Run`, whatever became of its steps.
 
-    `parameters` are values by name, or texts `NAME=VALUE`; `jobs` steps at once (the processors by default);
-    `from_step` runs that step and all after it even if cached; `only` runs that step alone, with what it needs;
-    `timeout` is in seconds for each step, `run_timeout`
-    for the run. Raises CheckError or ParameterError before anything starts, OutsideError
-    if the runs folder cannot be written, KeyboardInterrupt on Ctrl-C once every step has been stopped.
+    `parameters` are values by name, or texts `NAME=VALUE`; `jobs` steps at once (by default one per processor, and up
+    to four while memory is left); `from_step` runs that step and all after it even if cached; `only` runs that step
+    alone, with what it needs; `timeout` is in seconds for each step, `run_timeout` for the run; `cold` starts every
+    kernel as a new process. Raises CheckError or ParameterError before anything starts, OutsideError if the runs
+    folder cannot be written, KeyboardInterrupt on Ctrl-C once every step has been stopped.
     """
     from kaleyard.local.executor import EXECUTORS
+    from kaleyard.local.foresight import Foresight, notebook_modules
     from kaleyard.local.reporter import PlainReporter
     from kaleyard.local.runner import Options, Runner
     from kaleyard.notebook.rules import load_pipeline
 
     path = Path(notebook)
     project = find_project(path)
-    pipeline = load_pipeline(path, project)
-    values = _values(pipeline, parameters)
-    for name in (from_step, only):
-        if name is not None and name not in pipeline.names:
-            raise UsageError(
-                f"pipeline {pipeline.name} has no step {name}", fix=f"Its steps: {', '.join(pipeline.names)}."
-            )
     if runner not in EXECUTORS:
         raise UsageError(f"there is no runner {runner}", fix=f"Choose one of {', '.join(EXECUTORS)}.")
-    forced = set(pipeline.downstream([from_step])) if from_step else set()
-    forced |= {only} if only else set()
-    options = Options(
-        jobs=jobs or os.cpu_count() or 1,
-        cache=cache,
-        forced=frozenset(forced),
-        wanted=frozenset({only}) if only else None,
-        timeout=timeout,
-        run_timeout=run_timeout,
-    )
-    return Runner(pipeline, project, values, EXECUTORS[runner](), reporter or PlainReporter(), options).run()
+    parameters = parameters if parameters is None or isinstance(parameters, Mapping) else list(parameters)
+    foresight = Foresight(project, path, parameters)
+    with EXECUTORS[runner](cold=cold) as executor:
+        # The helpers of the run start while the notebook is read.
+        guess = foresight.guess() if cache and not (from_step or only) else "some"
+        if guess != "nothing":
+            executor.expect(notebook_modules(path, project) if guess == "all" else (), 1)
+        pipeline = load_pipeline(path, project)
+        values = _values(pipeline, parameters)
+        for name in (from_step, only):
+            if name is not None and name not in pipeline.names:
+                raise UsageError(
+                    f"pipeline {pipeline.name} has no step {name}", fix=f"Its steps: {', '.join(pipeline.names)}."
+                )
+        forced = set(pipeline.downstream([from_step])) if from_step else set()
+        forced |= {only} if only else set()
+        options = Options(
+            jobs=max(1, jobs) if jobs is not None else None,
+            cache=cache,
+            forced=frozenset(forced),
+            wanted=frozenset({only}) if only else None,
+            timeout=timeout,
+            run_timeout=run_timeout,
+        )
+        done = Runner(pipeline, project, values, executor, reporter or PlainReporter(), options).run()
+    if done.state == "done":
+        foresight.remember()
+    return done
 
 
 def _values(pipeline: Pipeline, told: Mapping[str, Any] | Iterable[str] | None) -> dict[str, Any]:

@@ -83,13 +83,14 @@ def check(notebooks: tuple[Path, ...], as_json: bool, as_sarif: bool) -> None:
 @cli.command()
 @click.argument("notebook", type=_NOTEBOOK, required=False)
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter's value; may be repeated.")
-@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Steps at once (default: the processors).")
+@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Steps at once (default: what has room).")
 @click.option("--no-cache", is_flag=True, help="Run every step, whatever is cached.")
 @click.option("--from", "from_step", metavar="STEP", help="Run STEP and all after it, even if cached.")
 @click.option("--only", metavar="STEP", help="Run STEP alone, with what it needs.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each step.")
 @click.option("--run-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For the run.")
 @click.option("--runner", default="process", show_default=True, help="How steps run: process.")
+@click.option("--cold", is_flag=True, help="Start every kernel as a new process.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run as JSON at its end, and nothing else.")
 def run(
     notebook: Path | None,
@@ -101,6 +102,7 @@ def run(
     timeout: float | None,
     run_timeout: float | None,
     runner: str,
+    cold: bool,
     as_json: bool,
 ) -> None:
     """Run the pipeline of NOTEBOOK here (all pipeline notebooks by default).
@@ -124,6 +126,7 @@ def run(
             timeout=timeout,
             run_timeout=run_timeout,
             runner=runner,
+            cold=cold,
             reporter=make_reporter(json=as_json),
         )
         failed = failed or done.state != "done"

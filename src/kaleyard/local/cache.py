@@ -79,7 +79,7 @@ class Cache:
             data = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
             values = {name: Value(**v) for name, v in data["values"].items()}
             entry = Entry(data["key"], folder, values, data["metrics"], tuple(data["guard"]))
-            damaged = entry.key != key or not all((folder / f).is_file() for f in ("notebook.ipynb", "page.html"))
+            damaged = entry.key != key or not (folder / "notebook.ipynb").is_file()
             damaged = damaged or any(
                 formats.digest(folder / "values" / v.file) != (v.sha256, v.size) for v in values.values()
             )

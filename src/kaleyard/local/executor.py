@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from kaleyard.errors import OutsideError, Place, StepError, StepStoppedError, StepTimeoutError, from_dict
-from kaleyard.local.processes import StepProcess, start_process
+from kaleyard.local.processes import Job, StepProcess, start_process
+from kaleyard.local.warm import KernelServer, StepServer, cold_reason
 from kaleyard.runtime.contract import CELLS_VARIABLE, FAILURE_FILE
 
 __all__ = ["EXECUTORS", "Executor", "ProcessExecutor", "StepTask"]
@@ -27,7 +28,8 @@ class StepTask:
     """What an executor is given: the step's folder (with step.ipynb), its executor input, and where its log goes.
 
     `project` is the root that the step's modules and files are relative to; `guard` names inputs that later steps
-    also take; `cells` are the numbers of its cells in the user's notebook; `timeout` is in seconds, None for no limit.
+    also take; `cells` are the numbers of its cells in the user's notebook; `timeout` is in seconds, None for no limit;
+    `modules` are those it will import, as far as they are installed.
     """
 
     place: Place
@@ -39,10 +41,23 @@ class StepTask:
     guard: Sequence[str] = ()
     cells: str = ""
     timeout: float | None = None
+    modules: Sequence[str] = ()
 
 
 class Executor(Protocol):
-    """Runs steps; may be asked to stop from another thread."""
+    """Runs steps, and has helpers as long as it is entered; may be asked to stop from another thread."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def expect(self, modules: Sequence[str], steps: int) -> None:
+        """Make ready for so many steps, which will import these modules."""
+        ...
+
+    def notes(self) -> list[str]:
+        """What the run's report should say of how the steps were run."""
+        ...
 
     def run(self, task: StepTask) -> None:
         """Run the step to its end. Raises the StepError that says why it did not get there."""
@@ -54,12 +69,38 @@ class Executor(Protocol):
 
 
 class ProcessExecutor:
-    """Runs each step as a process of this Python."""
+    """Runs each step as a process of this Python; `cold` if no kernel may be forked from one that is warm."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, cold: bool = False) -> None:
+        self._cold = "it was asked for" if cold else cold_reason()
         self._running: set[StepProcess] = set()
         self._lock = threading.Lock()
         self._stopped = False
+        self._kernels: KernelServer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the kernel server, with every kernel it has."""
+        if self._kernels is not None:
+            self._kernels.close()
+            self._kernels = None
+
+    def expect(self, modules: Sequence[str], steps: int) -> None:
+        """Start the servers that make steps start warm, if they can be had, and tell them what comes."""
+        if self._cold:
+            return
+        StepServer.get()
+        with self._lock:
+            if self._kernels is None:
+                self._kernels = KernelServer()
+        self._kernels.expect(modules, steps)
+
+    def notes(self) -> list[str]:
+        """Why kernels were started cold, if they were."""
+        cold = self._kernels.cold if self._kernels else self._cold
+        return [f"kernels were started cold: {cold}"] if cold else []
 
     def run(self, task: StepTask) -> None:
         """Run the step as a process. Raises StepError, or OutsideError if no process can be started."""
@@ -102,7 +143,10 @@ class ProcessExecutor:
             if self._stopped:
                 raise StepStoppedError("the step was not started", place=task.place)
         environment = os.environ | {CELLS_VARIABLE: task.cells}
-        process = start_process(arguments, task.folder, task.log, environment)
+        kernels = self._kernels.address if self._kernels and not self._kernels.cold else ""
+        process = start_process(
+            Job("kaleyard.runtime", arguments, task.folder, task.log, environment, kernels, task.modules)
+        )
         with self._lock:
             self._running.add(process)
         if self._stopped:
@@ -131,7 +175,7 @@ class ProcessExecutor:
         process.wait()
 
 
-EXECUTORS: dict[str, type[Executor]] = {"process": ProcessExecutor}
+EXECUTORS: dict[str, Callable[..., Executor]] = {"process": ProcessExecutor}
 
 
 def _failure(task: StepTask, code: int | None = None) -> StepError:

@@ -32,7 +32,7 @@ class StepRun:
 
     `notebook`, `page` and `log` are paths relative to the run's folder, None where there is no such file.
     `reason` says in a few words why the step ran, was skipped or stopped. `error` is `KaleyardError.to_dict()`.
-    Times: `started` is ISO 8601 in UTC; `seconds` is wall time, 0 for a cached step.
+    Times: `started` is ISO 8601 in UTC; `seconds` is wall time, 0 for a cached step; `times` says where they went.
     """
 
     name: str
@@ -48,6 +48,7 @@ class StepRun:
     log: str | None = None
     error: dict[str, Any] | None = None
     key: str = ""
+    times: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -23,16 +24,20 @@ from kaleyard.project import Project
 __all__ = ["Options", "Runner"]
 
 _TICK = 0.12
+_MOST = 32  # steps at once, unless the user says more
+_PER_PROCESSOR = 4
+_FREE = 0.25  # of the memory must be left for a step more than there are processors
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to run: steps at once, cache or not, steps that run even if cached, steps asked for, and time limits.
 
-    `wanted` None means all; steps outside it are skipped unless a wanted step needs their values.
+    `jobs` None means as many as have room (see `_has_room`). `wanted` None means all; steps outside it are skipped
+    unless a wanted step needs their values.
     """
 
-    jobs: int = 2
+    jobs: int | None = None
     cache: bool = True
     forced: frozenset[str] = frozenset()
     wanted: frozenset[str] | None = None
@@ -92,22 +97,25 @@ class Runner:
     def _run_steps(self, run: Run) -> None:
         given = Given(self.pipeline, self.project, run, self.values, Cache(self.project.cache_folder))
         waiting = self._skip_unwanted(run)
-        running: dict[Future[None], str] = {}
+        running: dict[Future[None], StepWork] = {}
         began = time.monotonic()
-        pool = ThreadPoolExecutor(max_workers=max(1, self.options.jobs), thread_name_prefix="step")
+        pool = ThreadPoolExecutor(max_workers=self.options.jobs or _MOST, thread_name_prefix="step")
+        after = ThreadPoolExecutor(max_workers=1, thread_name_prefix="after")
         try:
             while waiting or running:
                 self._skip_hopeless(run, waiting)
                 for name in [n for n in waiting if self._ready(run, n)]:
-                    if len(running) >= max(1, self.options.jobs):
+                    if not _has_room(len(running), self.options.jobs):
                         break
                     waiting.remove(name)
                     work = StepWork(given, self.pipeline.step(name), self.executor, self.options.timeout)
                     forced = name in self.options.forced or not self.options.cache
-                    running[pool.submit(work.run, self.reporter.changed, forced=forced)] = name
+                    running[pool.submit(work.run, self.reporter.changed, forced=forced)] = work
                 done, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
                 for future in done:
-                    self._finish(run, running.pop(future), future)
+                    work = running.pop(future)
+                    self._finish(run, work.step.name, future)
+                    after.submit(work.finish)
                 self.reporter.tick()
                 if self.options.run_timeout and time.monotonic() > began + self.options.run_timeout:
                     raise _TimeUpError(f"the run took longer than {self.options.run_timeout:g} s")  # noqa: TRY301
@@ -116,13 +124,16 @@ class Runner:
             raise
         finally:
             pool.shutdown(wait=True)
+            after.shutdown(wait=True)
+            run.notes += self.executor.notes()
 
-    def _stop(self, run: Run, running: dict[Future[None], str], waiting: list[str], reason: str) -> None:
+    def _stop(self, run: Run, running: dict[Future[None], StepWork], waiting: list[str], reason: str) -> None:
         """Stop what runs and wait for it, so that no process is left, whatever ended the run."""
         self.executor.stop()
         wait(running)
-        for future in list(running):
-            self._finish(run, running.pop(future), future)
+        for future, work in running.items():
+            self._finish(run, work.step.name, future)
+            work.finish()
         for name in waiting:
             self._end(run.steps[name], "stopped", reason)
         for step in run.steps.values():
@@ -170,6 +181,24 @@ class Runner:
             if name not in needed:
                 self._end(run.steps[name], "skipped", "not asked for")
         return [n for n in self.pipeline.names if n in needed]
+
+
+def _has_room(running: int, jobs: int | None) -> bool:
+    """Whether another step may start: fewer than `jobs` run, or as many as the machine can take.
+
+    That is one per processor, and up to four, since steps wait for disks and networks as well, while memory is left.
+    """
+    if jobs is not None:
+        return running < jobs
+    processors = os.cpu_count() or 1
+    if running < processors:
+        return True
+    if running >= min(_PER_PROCESSOR * processors, _MOST):
+        return False
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return bool(memory.available > _FREE * memory.total)
 
 
 class _TimeUpError(Exception):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +17,13 @@ from kaleyard.errors import OutsideError, Place, StepError
 from kaleyard.local.cache import Cache, CorruptEntryError, Entry, Value, place_copy
 from kaleyard.local.environment import environment_key
 from kaleyard.local.executor import Executor, StepTask
+from kaleyard.local.foresight import step_modules
+from kaleyard.local.pages import make_page
+from kaleyard.local.preloading import with_companions
 from kaleyard.local.record import Artifact, Run, StepRun
 from kaleyard.pipeline import Pipeline, Step
 from kaleyard.project import Project
-from kaleyard.runtime.contract import METRICS, NOTEBOOK, PAGE, artifact_name
+from kaleyard.runtime.contract import METRICS, NOTEBOOK, artifact_name
 from kaleyard.runtime.executor_io import write_whole
 
 __all__ = ["Given", "StepWork"]
@@ -27,7 +31,10 @@ __all__ = ["Given", "StepWork"]
 
 @dataclass
 class Given:
-    """What all steps of a run share; `values` grows as steps hand over values: (step, name) to value and place."""
+    """What all steps of a run share; `values` grows as steps hand over values: (step, name) to value and place.
+
+    `modules` are the installed modules that each step imports, found when the first one runs.
+    """
 
     pipeline: Pipeline
     project: Project
@@ -35,6 +42,7 @@ class Given:
     parameters: Mapping[str, Any]
     cache: Cache
     values: dict[tuple[str, str], tuple[Value, Path]] = field(default_factory=dict)
+    modules: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -53,10 +61,10 @@ class StepWork:
         self.notebook = step_notebook(self.given.pipeline, self.step)
 
     def run(self, changed: Callable[[StepRun], None], *, forced: bool) -> None:
-        """Take the step from the cache, or run it and keep what it gave. Raises StepError if it fails."""
+        """Take the step from the cache, or run it; its values are there then. Raises StepError if it fails."""
         record, step = self.record, self.step
         record.parameters = {n: self.given.parameters[n] for n in step.parameters}
-        record.started = datetime.now(UTC).isoformat(timespec="milliseconds")
+        record.started = _now()
         record.key = self._key()
         entry = None if forced or not step.settings.cache else self._cached()
         if entry is not None:
@@ -69,17 +77,31 @@ class StepWork:
         began = time.monotonic()
         try:
             self._execute()
-            record.state, record.reason = "done", record.reason
+            record.state = "done"
         finally:
             record.seconds = round(time.monotonic() - began, 3)
             self._note_files()
-        if step.settings.cache:
+        changed(record)
+
+    def finish(self) -> None:
+        """Make the page of a step that ran, and keep what it gave: work that no other step waits for."""
+        if self.record.state == "cached" or not (self.folder / "step.executed.ipynb").is_file():
+            return
+        began = time.monotonic()
+        try:
+            if self.step.settings.report:
+                title = f"{self.given.pipeline.name} / {self.step.name}"
+                make_page(self.folder / "step.executed.ipynb", self.folder / "page.html", title)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.given.run.notes.append(f"step {self.step.name} has no page: {error}")
+        self._note_files()
+        self.record.times["report"] = round(time.monotonic() - began, 3)
+        if self.record.state == "done" and self.step.settings.cache:
             try:
                 self._keep()
             except OutsideError as error:
                 # What the step made is in the run; only the next run has to make it again.
-                self.given.run.notes.append(f"step {step.name} was not cached: {error.what}")
-        changed(record)
+                self.given.run.notes.append(f"step {self.step.name} was not cached: {error.what}")
 
     def _key(self) -> str:
         """Content, parameter values, digests of inputs, and the environment it runs in."""
@@ -131,10 +153,21 @@ class StepWork:
             guard=self.guard,
             cells=cell_numbers(self.step),
             timeout=self.timeout,
+            modules=self._expected(),
         )
         write_whole(task.executor_input, json.dumps(self._executor_input(task.output_file)))
         self.executor.run(task)
         self._read_output(task.output_file)
+
+    def _expected(self) -> Sequence[str]:
+        """The modules this step imports; at the first step the executor hears of those to come as well."""
+        given = self.given
+        if not given.modules:
+            given.modules.update(step_modules(given.pipeline, given.project))
+            waiting = [n for n, step in given.run.steps.items() if step.state == "waiting"]
+            every = (m for n in (self.step.name, *waiting) for m in given.modules[n])
+            self.executor.expect(with_companions(every), 1 + len(waiting))
+        return given.modules[self.step.name]
 
     def _executor_input(self, output_file: Path) -> dict[str, Any]:
         """KFP's executor input for this step, with plain paths for addresses."""
@@ -145,7 +178,8 @@ class StepWork:
             metadata |= {f"extra_{k}": v for k, v in value.extra.items()}
             inputs[artifact_name(one.name)] = _artifact(artifact_name(one.name), path, metadata)
         outputs = {artifact_name(n): self._artifact_path(artifact_name(n)) for n in self.step.outputs}
-        outputs |= {NOTEBOOK: self.folder / "step.executed.ipynb", PAGE: self.folder / "page.html"}
+        # Its page is made after the step: nobody waits for it.
+        outputs[NOTEBOOK] = self.folder / "step.executed.ipynb"
         if self.step.metrics:
             outputs[METRICS] = self.folder / "metrics"
         return {
@@ -201,6 +235,10 @@ class StepWork:
         values = {n: self.given.values[self.step.name, n] for n in self.step.outputs}
         more = {"metrics": self.record.metrics, "guard": list(self.guard), "step": self.step.name}
         self.given.cache.keep(self.record.key, files, values, **more)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _artifact(name: str, path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
