@@ -10,8 +10,8 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the settings of whoever runs it."""
-    for name in [n for n in os.environ if n.startswith("KALEYARD_")]:
+    """No test sees the settings of whoever runs it, but for the one that says how kernels start."""
+    for name in [n for n in os.environ if n.startswith("KALEYARD_") and n != "KALEYARD_COLD"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")

@@ -1,4 +1,4 @@
-"""One step started here: as a process. Each executor speaks the same executor input and output."""
+"""One step started here: as a process or as a container. Both speak the same executor input and output."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self
 
 from kaleyard.errors import OutsideError, Place, StepError, StepStoppedError, StepTimeoutError, from_dict
 from kaleyard.local.processes import Job, StepProcess, start_process
 from kaleyard.local.warm import KernelServer, StepServer, cold_reason
+from kaleyard.pipeline import Settings, Step
+from kaleyard.project import Project
 from kaleyard.runtime.contract import CELLS_VARIABLE, FAILURE_FILE
 
-__all__ = ["EXECUTORS", "Executor", "ProcessExecutor", "StepTask"]
+__all__ = ["EXECUTORS", "Executor", "ProcessExecutor", "StepTask", "log_tail", "told_failure"]
 
 _GRACE = 10.0  # seconds a stopped step has to write its notebook and page
 _TAIL = 20  # lines of the log a message shows
@@ -29,7 +31,7 @@ class StepTask:
 
     `project` is the root that the step's modules and files are relative to; `guard` names inputs that later steps
     also take; `cells` are the numbers of its cells in the user's notebook; `timeout` is in seconds, None for no limit;
-    `modules` are those it will import, as far as they are installed.
+    `modules` are those it will import, as far as they are installed; `settings` are what its tags say.
     """
 
     place: Place
@@ -42,6 +44,7 @@ class StepTask:
     cells: str = ""
     timeout: float | None = None
     modules: Sequence[str] = ()
+    settings: Settings = field(default_factory=Settings)
 
 
 class Executor(Protocol):
@@ -53,6 +56,10 @@ class Executor(Protocol):
 
     def expect(self, modules: Sequence[str], steps: int) -> None:
         """Make ready for so many steps, which will import these modules."""
+        ...
+
+    def environment(self, step: Step, project: Project) -> str:
+        """The key of what the step would run in: equal keys may share results."""
         ...
 
     def notes(self) -> list[str]:
@@ -96,6 +103,13 @@ class ProcessExecutor:
             if self._kernels is None:
                 self._kernels = KernelServer()
         self._kernels.expect(modules, steps)
+
+    def environment(self, step: Step, project: Project) -> str:
+        """The key of this interpreter and of the packages that the step uses."""
+        # Read only here: helpers start sooner than this is needed.
+        from kaleyard.local.environment import environment_key
+
+        return environment_key(step, project)
 
     def notes(self) -> list[str]:
         """Why kernels were started cold, if they were."""
@@ -175,21 +189,40 @@ class ProcessExecutor:
         process.wait()
 
 
-EXECUTORS: dict[str, Callable[..., Executor]] = {"process": ProcessExecutor}
+def told_failure(task: StepTask) -> StepError | None:
+    """What the step itself said went wrong, if it could."""
+    try:
+        return from_dict(json.loads((task.output_file.with_name(FAILURE_FILE)).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def log_tail(task: StepTask) -> str:
+    """The end of the step's log."""
+    try:
+        return "\n".join(task.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:])
+    except OSError:
+        return ""
 
 
 def _failure(task: StepTask, code: int | None = None) -> StepError:
     """What the step said went wrong, or, if it could say nothing, how it ended and the end of its log."""
-    try:
-        return from_dict(json.loads((task.output_file.with_name(FAILURE_FILE)).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        pass
+    told = told_failure(task)
+    if told is not None:
+        return told
     ending = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"
-    try:
-        tail = "\n".join(task.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:])
-    except OSError:
-        tail = ""
+    tail = log_tail(task)
     more = f"; the end of its log:\n{tail}" if tail else ""
     return StepError(
         f"the step's process was {ending}{more}", place=task.place, fix=f"Its log is {os.fspath(task.log)}"
     )
+
+
+def _containers(images: Mapping[str, str] | None = None, engine: str = "", *, cold: bool = False) -> Executor:
+    # Read only when it is asked for: most runs need no engine.
+    from kaleyard.local.containers import ContainerExecutor
+
+    return ContainerExecutor(images or {}, engine, cold=cold)
+
+
+EXECUTORS: dict[str, Callable[..., Executor]] = {"process": ProcessExecutor, "container": _containers}

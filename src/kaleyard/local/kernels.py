@@ -51,7 +51,8 @@ class WarmProvisioner(LocalProvisioner):  # type: ignore[misc]
         """The connection of a kernel that runs in the folder and environment asked for."""
         try:
             request = {"folder": str(kwargs.get("cwd") or Path.cwd()), "environment": dict(kwargs["env"])}
-            process = _KernelProcess(self.address, request | {"modules": self.modules})
+            # After `python -m ipykernel_launcher -f FILE`.
+            process = _KernelProcess(self.address, request | {"modules": self.modules, "arguments": cmd[5:]})
         except (OSError, ValueError, KeyError) as error:
             print(f"the kernel starts cold: {error!r}", file=sys.stderr)  # noqa: T201 - goes to the step's log
             return await super().launch_kernel(cmd, **kwargs)

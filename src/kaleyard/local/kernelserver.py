@@ -13,12 +13,14 @@ import json
 import os
 import secrets
 import select
+import shutil
 import signal
 import socket
 import sys
 from collections import deque
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -176,15 +178,18 @@ class _Server:
                     continue
 
     def end(self) -> None:
-        """Kill every kernel: nobody is there who could ask for what they make."""
+        """Kill every kernel, since nobody is there who could ask for what they make, and clear away."""
         kernels = [*self.clients.values(), self.spare]
         for kernel in kernels:
             if kernel is not None:
                 _kill(kernel)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def serve(folder: Path) -> None:
     """Serve until standard input ends."""
+    # The folder this was started in, which `-m` puts there: a kernel's folder comes later.
+    del sys.path[0]
     # As ipykernel would set it for each kernel; some packages ask when they are imported.
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     skip_iri_grammar()
@@ -205,7 +210,6 @@ def _run_kernel(folder: Path, orders: int) -> int:
     inherited = dict(os.environ)
     app = IPKernelApp.instance(parent_handle=os.getppid())
     file = str(folder / "kernel.json")
-    sys.argv = ["ipykernel_launcher", "-f", file]
     app.initialize(["-f", file, "--HistoryManager.enabled=False", "--InteractiveShell.colors=linux"])
     told = {name: value for name, value in os.environ.items() if inherited.get(name) != value}
     with os.fdopen(orders, "rb") as pipe:
@@ -214,6 +218,8 @@ def _run_kernel(folder: Path, orders: int) -> int:
         return 0
     request = json.loads(line)
     _become(request["folder"], request["environment"], told)
+    launcher = find_spec("ipykernel_launcher")
+    sys.argv = [str(launcher and launcher.origin), "-f", file, *request["arguments"]]
     app.shell.user_ns["_dh"][:] = [type(place)(request["folder"]) for place in app.shell.user_ns["_dh"]]
     app.start()
     return 0
@@ -227,7 +233,7 @@ def _become(folder: str, environment: dict[str, str], told: dict[str, str]) -> N
     os.environ.clear()
     os.environ.update(environment | told | {"MPLBACKEND": backend})
     os.chdir(folder)
-    sys.path[:] = ["", *paths, *(p for p in sys.path if p and p not in before and p not in paths)]
+    sys.path[:] = [*paths, *(p for p in sys.path if p not in before and p not in paths)]
     if "numpy" in sys.modules:
         # Python's own random numbers are seeded anew after a fork; numpy's old ones are not.
         sys.modules["numpy"].random.seed()

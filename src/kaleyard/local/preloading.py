@@ -23,8 +23,9 @@ _PARTS = {"matplotlib.pyplot": ("matplotlib", "matplotlib.figure", "matplotlib.b
 _COMPANIONS = {"pandas": ("pyarrow", "pyarrow.parquet"), "sklearn": ("skops.io",)}
 # A notebook that sets these means to change what importing does.
 _ENVIRONMENT = ("environ", "putenv", "%env", "%set_env", "sys.path", "sys.modules", "find_spec", "import_module")
-# Their threads know of forks.
-_SAFE_THREADS = ("openblas", "libmkl", "libblis")
+# Libraries whose threads know of forks (pthread_atfork), and a thread that does, by its name.
+_SAFE_LIBRARIES = ("openblas", "libmkl", "libblis")
+_SAFE_THREAD = "jemalloc_bg_thd"  # of pyarrow
 
 
 class UnsafeImportError(Exception):
@@ -106,10 +107,12 @@ def _is_installed(top: str) -> bool:
 
 
 def _threads() -> int:
+    """How many threads there are that may not know of forks, this one included."""
     try:
-        return sum(1 for _ in Path("/proc/self/task").iterdir())
+        names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
     except OSError:
         return threading.active_count()
+    return sum(name != _SAFE_THREAD for name in names)
 
 
 def _blas() -> int:
@@ -119,4 +122,4 @@ def _blas() -> int:
     except OSError:
         return 0
     files = {line.rpartition(" ")[2] for line in maps.splitlines()}
-    return sum(any(name in file for name in _SAFE_THREADS) for file in files)
+    return sum(any(name in file for name in _SAFE_LIBRARIES) for file in files)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from kaleyard.drawing import StepLook, as_svg, render
 from kaleyard.errors import OutsideError
+from kaleyard.local.profile import MEANINGS, PHASES
 from kaleyard.local.record import Run, StepRun
 from kaleyard.pipeline import Pipeline
 
@@ -66,6 +67,7 @@ def _page(run: Run) -> str:
         metrics=metrics[:_MOST_METRICS],
         parameters=_parameters(run, pipeline),
         steps=steps,
+        phases=list(MEANINGS.items()) if any(step.times for step in run.steps.values()) else [],
         half=_time(whole / 2),
         whole=_time(whole),
     )
@@ -171,13 +173,37 @@ def _cut(text: str) -> str:
     return f"{text[:half]}\n\n[... {len(text) - _MOST_TEXT:,} characters are left out here ...]\n\n{text[-half:]}"
 
 
-def _bar(run: Run, step: StepRun, whole: float) -> dict[str, float] | None:
-    """Where the step's bar begins on the time line and how long it is, in per cent."""
+def _bar(run: Run, step: StepRun, whole: float) -> dict[str, Any] | None:
+    """Where the step's bar begins on the time line and how long it is, in per cent; and its parts, of the bar."""
     begun, started = _moment(run.started), _moment(step.started)
     if not (begun and started and whole and step.seconds > 0):
         return None
     left = min(max((started - begun).total_seconds() / whole, 0), 1)
-    return {"left": round(100 * left, 2), "width": round(100 * min(step.seconds / whole, 1 - left), 2)}
+    told = ((name, step.times.get(name, 0.0)) for name in PHASES)
+    parts = [
+        {"name": name, "told": f"{name} {_time(value)}", "width": round(100 * value / step.seconds, 2)}
+        for name, value in told
+        if value > 0
+    ]
+    width = min(step.seconds / whole, 1 - left)
+    before = min(step.times.get("waiting", 0.0) / whole, left)
+    after = min(step.times.get("report", 0.0) / whole, 1 - left - width)
+    lines = (("waiting", left - before, before), ("report", left + width, after))
+    return {
+        "left": round(100 * left, 2),
+        "width": round(100 * width, 2),
+        "parts": parts,
+        "lines": [
+            {
+                "name": name,
+                "told": f"{name} {_time(step.times[name])}",
+                "left": round(100 * at, 2),
+                "width": round(100 * long, 2),
+            }
+            for name, at, long in lines
+            if long > 0
+        ],
+    }
 
 
 def _whole(run: Run) -> float:

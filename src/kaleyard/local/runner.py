@@ -24,6 +24,7 @@ from kaleyard.project import Project
 __all__ = ["Options", "Runner"]
 
 _TICK = 0.12
+_SAVE_EVERY = 1.0  # seconds
 _MOST = 32  # steps at once, unless the user says more
 _PER_PROCESSOR = 4
 _FREE = 0.25  # of the memory must be left for a step more than there are processors
@@ -56,6 +57,11 @@ class Runner:
     reporter: Reporter
     options: Options = field(default_factory=Options)
 
+    def __post_init__(self) -> None:
+        self._steps = {step.name: step for step in self.pipeline.steps}
+        self._upstream = {step.name: step.upstream for step in self.pipeline.steps}
+        self._saved = 0.0
+
     def run(self) -> Run:
         """Run every step that has to, write the report, and tell what happened.
 
@@ -86,7 +92,7 @@ class Runner:
         now = datetime.now(UTC)
         folder = _new_folder(self.project.runs_folder / self.pipeline.name, now)
         run = Run(folder.name, self.pipeline.name, self.pipeline.notebook, folder)
-        run.started = now.isoformat(timespec="seconds")
+        run.started = now.isoformat(timespec="milliseconds")
         run.parameters = dict(self.values)
         run.steps = {name: StepRun(name) for name in self.pipeline.names}
         run.pipeline_data = self.pipeline.to_dict()
@@ -98,24 +104,29 @@ class Runner:
         given = Given(self.pipeline, self.project, run, self.values, Cache(self.project.cache_folder))
         waiting = self._skip_unwanted(run)
         running: dict[Future[None], StepWork] = {}
+        finishing: list[Future[None]] = []
+        ready: dict[str, float] = {}
         began = time.monotonic()
         pool = ThreadPoolExecutor(max_workers=self.options.jobs or _MOST, thread_name_prefix="step")
         after = ThreadPoolExecutor(max_workers=1, thread_name_prefix="after")
         try:
             while waiting or running:
                 self._skip_hopeless(run, waiting)
-                for name in [n for n in waiting if self._ready(run, n)]:
+                now = time.monotonic()
+                ready |= {n: now for n in waiting if n not in ready and self._ready(run, n)}
+                for name in [n for n in waiting if n in ready]:
                     if not _has_room(len(running), self.options.jobs):
                         break
                     waiting.remove(name)
-                    work = StepWork(given, self.pipeline.step(name), self.executor, self.options.timeout)
+                    work = StepWork(given, self._steps[name], self.executor, self.options.timeout)
+                    run.steps[name].times["waiting"] = round(time.monotonic() - ready[name], 3)
                     forced = name in self.options.forced or not self.options.cache
                     running[pool.submit(work.run, self.reporter.changed, forced=forced)] = work
                 done, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
                 for future in done:
                     work = running.pop(future)
                     self._finish(run, work.step.name, future)
-                    after.submit(work.finish)
+                    finishing.append(after.submit(work.finish))
                 self.reporter.tick()
                 if self.options.run_timeout and time.monotonic() > began + self.options.run_timeout:
                     raise _TimeUpError(f"the run took longer than {self.options.run_timeout:g} s")  # noqa: TRY301
@@ -125,6 +136,8 @@ class Runner:
         finally:
             pool.shutdown(wait=True)
             after.shutdown(wait=True)
+            for future in finishing:
+                future.result()
             run.notes += self.executor.notes()
 
     def _stop(self, run: Run, running: dict[Future[None], StepWork], waiting: list[str], reason: str) -> None:
@@ -154,20 +167,22 @@ class Runner:
             place = Place(self.pipeline.notebook, step=name)
             step.error = OutsideError(f"{error.strerror}: {error.filename}", place=place).to_dict()
             self._end(step, "failed", "")
-        run.save()
+        # Long runs have long files: they are written now and then, and at the end.
+        if time.monotonic() > self._saved + _SAVE_EVERY:
+            run.save()
+            self._saved = time.monotonic()
 
     def _end(self, step: StepRun, state: Any, reason: str) -> None:
         step.state, step.reason = state, reason
         self.reporter.changed(step)
 
     def _ready(self, run: Run, name: str) -> bool:
-        return all(run.steps[n].state in ("done", "cached") for n in self.pipeline.step(name).upstream)
+        return all(run.steps[n].state in ("done", "cached") for n in self._upstream[name])
 
     def _skip_hopeless(self, run: Run, waiting: list[str]) -> None:
         """Steps whose values cannot come any more are skipped; the others go on."""
         for name in list(waiting):
-            upstream = self.pipeline.step(name).upstream
-            bad = [n for n in upstream if run.steps[n].state in ("failed", "skipped", "stopped")]
+            bad = [n for n in self._upstream[name] if run.steps[n].state in ("failed", "skipped", "stopped")]
             if bad:
                 waiting.remove(name)
                 word = {"failed": "failed", "skipped": "was skipped", "stopped": "was stopped"}[run.steps[bad[0]].state]

@@ -15,11 +15,11 @@ from kaleyard.compiler.content import key_of, project_files, runner_key
 from kaleyard.compiler.step_notebook import cell_numbers, code_only, step_notebook
 from kaleyard.errors import OutsideError, Place, StepError
 from kaleyard.local.cache import Cache, CorruptEntryError, Entry, Value, place_copy
-from kaleyard.local.environment import environment_key
 from kaleyard.local.executor import Executor, StepTask
 from kaleyard.local.foresight import step_modules
 from kaleyard.local.pages import make_page
 from kaleyard.local.preloading import with_companions
+from kaleyard.local.profile import phases
 from kaleyard.local.record import Artifact, Run, StepRun
 from kaleyard.pipeline import Pipeline, Step
 from kaleyard.project import Project
@@ -70,6 +70,7 @@ class StepWork:
         if entry is not None:
             self._take(entry)
             record.state = "cached"
+            record.times.clear()
             changed(record)
             return
         record.state = "running"
@@ -80,6 +81,7 @@ class StepWork:
             record.state = "done"
         finally:
             record.seconds = round(time.monotonic() - began, 3)
+            record.times |= phases(self.folder / "step.executed.ipynb", record.started, record.seconds)
             self._note_files()
         changed(record)
 
@@ -113,7 +115,7 @@ class StepWork:
             f"{i.name} {v.format} {v.sha256} {json.dumps(v.extra, sort_keys=True)}"
             for i, v in zip(step.inputs, inputs, strict=True)
         ]
-        environment = environment_key(step, project)
+        environment = self.executor.environment(step, project)
         return key_of(code_only(self.notebook), *files, runner_key(), values, *told, environment)
 
     def _cached(self) -> Entry | None:
@@ -154,6 +156,7 @@ class StepWork:
             cells=cell_numbers(self.step),
             timeout=self.timeout,
             modules=self._expected(),
+            settings=self.step.settings,
         )
         write_whole(task.executor_input, json.dumps(self._executor_input(task.output_file)))
         self.executor.run(task)
