@@ -16,7 +16,7 @@ NOTEBOOK ?= notebooks/housing.ipynb
 CHECKED := notebooks/housing.ipynb notebooks/compare
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit notebooks components compile docs lock clean
+.PHONY: help run test lint unit notebooks components compile bench docs lock clean
 
 help: ## these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -58,6 +58,9 @@ components: $(READY) ## whether components/ is what the notebooks say
 
 compile: $(READY) ## components/ from the notebooks
 	$(BIN)/kaleyard compile
+
+bench: $(READY) ## Kaleyard and its peers on the same work; ARGS="--help" tells more
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lock: ## new versions into requirements.lock (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header --upgrade \

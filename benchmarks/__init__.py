@@ -1,0 +1,1 @@
+"""Kaleyard and its peers on the same work: `python -m benchmarks`, or `make bench`."""
