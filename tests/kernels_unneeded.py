@@ -1,7 +1,6 @@
 """A notebook run whole, and run step by step, without kernels: what each cell prints must be the same.
 
-`assert_same` is the yardstick of the reading. Values travel between steps as pickles, and definitions of the
-notebook in them are looked up where they arrive, as the runtime does.
+`assert_same` is the yardstick of the reading. Values travel between steps as the runtime's own pickles.
 """
 
 from __future__ import annotations
@@ -13,16 +12,19 @@ import contextlib
 import inspect
 import io
 import pickle
-from collections.abc import Mapping
+import sys
+import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 
 from kaleyard.pipeline import Pipeline
+from kaleyard.runtime.formats import definitions, pickling
 from notebook_builder import NotebookCells, load
 
-__all__ = ["assert_same", "run_by_steps", "run_whole"]
+__all__ = ["assert_same", "kernel", "run_by_steps", "run_whole"]
 
 Printed = dict[int, str]  # by cell number
 
@@ -39,13 +41,13 @@ def assert_same(folder: Path, *cells: NotebookCells) -> Pipeline:
 
 def run_whole(cells: tuple[NotebookCells, ...], metrics: set[str]) -> tuple[Printed, dict[str, Any]]:
     """What each cell prints, and the metrics, when the notebook runs from top to bottom in one namespace."""
-    names = _namespace()
     printed: Printed = {}
-    for number, (source, told) in enumerate(cells, 1):
-        tags = told.split() if isinstance(told, str) else list(told)
-        if "markdown" not in tags and "skip" not in tags:
-            printed[number] = _execute(source, names)
-    return printed, {m: names[m] for m in metrics}
+    with kernel() as names:
+        for number, (source, told) in enumerate(cells, 1):
+            tags = told.split() if isinstance(told, str) else list(told)
+            if "markdown" not in tags and "skip" not in tags:
+                printed[number] = _execute(source, names)
+        return printed, {m: names[m] for m in metrics}
 
 
 def run_by_steps(pipeline: Pipeline) -> tuple[Printed, dict[str, Any]]:
@@ -54,25 +56,38 @@ def run_by_steps(pipeline: Pipeline) -> tuple[Printed, dict[str, Any]]:
     printed: Printed = {}
     metrics: dict[str, Any] = {}
     for step in pipeline.steps:
-        names = _namespace()
-        names.update({n: v for n, v in pipeline.defaults().items() if n in step.parameters})
-        for cell in step.setup:
-            _execute(cell.source, names)
-        for one in step.inputs:
-            names[one.name] = _read(kept[one.step, one.name], names)
-        own = {c.number for c in step.cells}
-        for cell in step.cells:
-            if cell.kind == "code":
-                printed[cell.number] = printed.get(cell.number, "") + _execute(cell.source, names)
-        assert own
-        for name in step.outputs:
-            kept[step.name, name] = _written(names[name])
-        metrics |= {m: names[m] for m in step.metrics}
+        with kernel() as names:
+            names.update({n: v for n, v in pipeline.defaults().items() if n in step.parameters})
+            for cell in step.setup:
+                _execute(cell.source, names)
+            for one in step.inputs:
+                names[one.name] = pickle.loads(kept[one.step, one.name])
+            assert {c.number for c in step.cells}
+            for cell in step.cells:
+                if cell.kind == "code":
+                    printed[cell.number] = printed.get(cell.number, "") + _execute(cell.source, names)
+            for name in step.outputs:
+                kept[step.name, name] = pickling.pickled(names[name])
+            metrics |= {m: names[m] for m in step.metrics}
     return printed, metrics
 
 
-def _namespace() -> dict[str, Any]:
-    return {"__name__": "__main__", "display": print}
+@contextlib.contextmanager
+def kernel() -> Iterator[dict[str, Any]]:
+    """The names of a `__main__` of its own; what was defined or read in another is as strange as in a new process."""
+    module = types.ModuleType("__main__")
+    names = vars(module)
+    names["display"] = print
+    pickling._made.cache_clear()
+    definitions.Sent.known.clear()
+    cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.clear()
+    cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS.clear()
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = module
+    try:
+        yield names
+    finally:
+        sys.modules["__main__"] = before
 
 
 def _execute(source: str, names: dict[str, Any]) -> str:
@@ -86,32 +101,3 @@ def _execute(source: str, names: dict[str, Any]) -> str:
         else:
             exec(code, names)
     return text.getvalue()
-
-
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    def persistent_id(self, value: Any) -> Any:
-        if isinstance(value, type) or inspect.isfunction(value):
-            ours = value.__module__ == "__main__" and "<" not in value.__qualname__
-            return (value.__qualname__, cloudpickle.dumps(value)) if ours else None
-        return None
-
-
-class _Unpickler(pickle.Unpickler):
-    names: Mapping[str, Any]
-
-    def persistent_load(self, told: Any) -> Any:
-        name, code = told
-        found = self.names.get(name)
-        return found if found is not None and found.__qualname__ == name else pickle.loads(code)
-
-
-def _written(value: Any) -> bytes:
-    file = io.BytesIO()
-    _Pickler(file).dump(value)
-    return file.getvalue()
-
-
-def _read(content: bytes, names: Mapping[str, Any]) -> Any:
-    reader = _Unpickler(io.BytesIO(content))
-    reader.names = names
-    return reader.load()

@@ -90,18 +90,28 @@ def test_a_step_past_its_time_is_stopped_with_notebook_page_and_no_process_left(
     assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "987"]]
 
 
-def test_a_value_that_was_not_made_is_named(project: Path) -> None:
+def test_a_value_that_was_not_made_is_named_with_the_cell_that_could_have(project: Path) -> None:
     path = notebook(
         project / "notebooks" / "lost.ipynb",
         ("WANTED = False", "pipeline-parameters"),
-        ("if WANTED:\n    a = 1", "step:first"),
+        ("print('before')", "step:first"),
+        ("if WANTED:\n    a = 1", ""),
+        ("%time print('after')", ""),
         ("b = a", "step:second"),
+        ("if WANTED:\n    def f(): return 1", "step:third"),
+        ("g = [f]", "step:fourth"),
+        ("if WANTED:\n    score = 1", "step:fifth"),
+        ("print(score)", "pipeline-metrics"),
     )
     done = run(path)
     error = done.steps["first"].error
     assert error is not None
-    assert "'a' is not defined" in error["what"]
+    assert (error["kind"], error["cell"]) == ("DataError", 3)
+    assert error["what"].startswith("`a` was not made by this step in this run: it is bound only in a branch")
+    assert "`a = None` above the branch" in error["fix"]
     assert done.steps["second"].state == "skipped"
+    errors = [done.steps[name].error or {} for name in ("third", "fifth")]
+    assert [(e.get("cell"), e.get("what", "").split()[0]) for e in errors] == [(6, "`f`"), (8, "`score`")]
 
 
 def test_sys_exit_before_the_values_are_saved_is_a_failure(project: Path) -> None:

@@ -143,9 +143,10 @@ def test_a_reader_with_some_of_the_classes_gets_those(tmp_path: Path) -> None:
     run(tmp_path, DEFINITIONS, USER, SAVE)
     check = """
     class Base:
-        mark = "mine"
+        def __eq__(self, other):
+            return type(self) is type(other) and vars(self) == vars(other)
     models = load("models")
-    assert type(models[2]) is Base and models[2].mark == "mine"
+    assert type(models[2]) is Base
     assert models[0].predict(1) == 2
     """
     run(tmp_path, LOAD, check)

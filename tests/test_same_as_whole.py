@@ -13,7 +13,7 @@ from kaleyard.errors import CheckError
 from kernels_unneeded import assert_same
 from notebook_builder import NotebookCells
 
-NUMBERS, LISTS, DICTS, FUNCTIONS = "abc", "pqr", "mn", "fgh"
+NUMBERS, LISTS, DICTS, FUNCTIONS, BOXES = "abc", "pqr", "mn", "fgh", "xy"
 
 
 class Writer:
@@ -165,15 +165,34 @@ def call(w: Writer) -> str | None:
 
 
 def define_class(w: Writer) -> str:
-    w.bound.add("box")
+    # The same name for classes that differ, and values of each.
+    name = w.one(BOXES)
+    w.bound.add(name)
     return (
-        "class Box:\n    def __init__(self): self.n = [1]\n    def put(self, x): self.n.append(x)\n"
-        "    def two(self): self.put(2)\nbox = Box()"
+        f"class Box:\n    size = {w.draw(st.integers(1, 2))}\n    def __init__(self): self.n = [1]\n"
+        f"    def put(self, x): self.n.append(x + {w.draw(st.integers(1, 2))})\n"
+        f"    def two(self): self.put(2)\n{name} = Box()"
     )
 
 
 def use_class(w: Writer) -> str | None:
-    return f"box.{w.draw(st.sampled_from(['put(3)', 'two()']))}\nprint(box.n)" if "box" in w.bound else None
+    name = w.there(BOXES)
+    if name is None:
+        return None
+    return f"{name}.{w.draw(st.sampled_from(['put(3)', 'two()']))}\nprint({name}.n, {name}.size)"
+
+
+def hold(w: Writer) -> str | None:
+    """A function under a second name, which its first may lose to another function."""
+    found = sorted(n for n, k in w.doers.items() if k == "value" and not w.needs[n])
+    if not found:
+        return None
+    w.bound.add("held")
+    return f"held = {w.draw(st.sampled_from(found))}"
+
+
+def use_held(w: Writer) -> str | None:
+    return "print(held())" if "held" in w.bound else None
 
 
 def show(w: Writer) -> str:
@@ -197,8 +216,9 @@ KINDS = {
         define,
         call,
         define_class,
+        hold,
     )
-} | {"use_class": use_class, "show": show, "more": show, "again": call}
+} | {"use_class": use_class, "use_held": use_held, "show": show, "more": show, "again": call}
 
 
 @st.composite

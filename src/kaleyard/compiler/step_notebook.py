@@ -31,7 +31,9 @@ def step_notebook(pipeline: Pipeline, step: Step) -> bytes:
     cells += [_cell(f"cell-{n}", [c.source], role="user", kind=c.kind) for n, c in enumerate(step.cells, 1)]
     lines = [f"_kaleyard_values.save({name!r}, {name})" for name in step.outputs]
     lines += [f"_kaleyard_values.metric({name!r}, {name})" for name in step.metrics]
-    if {i.name for i in step.inputs} - set(step.outputs):
+    if len(step.outputs) > 1:
+        lines.append("_kaleyard_values.note_shared()")
+    if step.inputs:
         lines.append("_kaleyard_values.check_inputs(globals())")
     if lines:
         cells.append(_cell("save", [_IMPORT, "", *lines], role="save"))

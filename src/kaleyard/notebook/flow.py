@@ -6,6 +6,7 @@ says `prev:`, steps it comes after are asked first. Functions, classes and impor
 
 from __future__ import annotations
 
+import ast
 import builtins
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -126,6 +127,8 @@ class _Resolver:
             apart = maker.use != self.step.use
             maker = None if apart or maker.given_in(name) < unit.cell < self.start else maker
         if maker is not None:
+            if certain:
+                self._note_pick(maker, name, site)
             self._take_from(maker, name, site)
         elif unit is not None:
             self._take(unit)
@@ -149,6 +152,26 @@ class _Resolver:
         if loose and certain:
             self.flow.ambiguous.append(Ambiguous(name, self.step.name, (*loose, last.name), site))
         return last
+
+    def _note_pick(self, maker: StepCode, name: str, site: Site) -> None:
+        """Note a maker that `prev:` has chosen over one that stands below it."""
+        ours = [m for m in self.done.makers[name] if m.use == self.step.use]
+        below = ours[ours.index(maker) + 1 :] if maker in ours else []
+        # What is only changed in place is no other value, and KY209 tells of it.
+        anew = [m for m in below if name in m.names.makes | m.names.may_make]
+        if anew and not self._alike(maker, anew[-1], name):
+            self.flow.picked.append(Ambiguous(name, self.step.name, (maker.name, anew[-1].name), site))
+
+    def _alike(self, one: StepCode, other: StepCode, name: str) -> bool:
+        """Whether two steps make a name by the same words of the same values: imports, functions, `x = rows`."""
+        first, second = ([u for u in s.units if name in u.names.gives] for s in (one, other))
+        if [u.source for u in first] != [u.source for u in second]:
+            return False
+        inputs = [self.done.flows[s.name].inputs for s in (one, other)]
+        read = {n for u in (*first, *second) for n in u.names.reads}
+        own = (one.names.gives | other.names.gives) & read
+        same = not own and all(inputs[0].get(n) == inputs[1].get(n) for n in read)
+        return all(u.is_definition or (same and not _calls(u)) for u in first)
 
     def _take_from(self, maker: StepCode, name: str, site: Site) -> None:
         names = maker.names
@@ -255,8 +278,10 @@ class _Resolver:
         for unit in self.carried.in_order(self.done.place):
             reads = {*unit.names.reads, *(n for n in unit.names.through if n in self.flow.inputs)}
             loaded = {n for n in reads if (n, self.flow.inputs.get(n)) in self.fixed}
-            if loaded or late.intersection(unit.names.reads):
-                late |= unit.names.makes | unit.names.may_make
+            made = unit.names.makes | unit.names.may_make
+            # What has a name anew comes after what had it before.
+            if loaded or late & (made | set(unit.names.reads)):
+                late |= made
                 self.flow.late.append(unit)
                 for name in sorted(reads - loaded - late):
                     if name in self.flow.inputs and name in unit.names.reads:
@@ -267,3 +292,8 @@ class _Resolver:
         for name in sorted(self.flow.parameters & set(self.flow.inputs)):
             what = f"it is a parameter, which code it carries uses, and step {self.flow.inputs[name]} sets it anew"
             self._conflict(name, (0, 1), what)
+
+
+def _calls(unit: Unit) -> bool:
+    """Whether the unit calls something, which may give another value each time."""
+    return any(isinstance(n, (ast.Call, ast.Await)) for node in unit.nodes for n in ast.walk(node))

@@ -51,7 +51,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Ambiguous:
-    """A name that several earlier steps make, none of them after all the others."""
+    """A name that several earlier steps make."""
 
     name: str
     step: str
@@ -73,7 +73,8 @@ class Conflict:
 class StepFlow:
     """What a step takes, gives and carries; `setup` are the units of other cells it needs, in notebook order.
 
-    `late` are those of them that read inputs as they run, and so come after loading.
+    `late` are those of them that read inputs as they run, and so come after loading. `picked` are the names that
+    `prev:` takes from the first of two makers, where the notebook run whole would have the value of the second.
     """
 
     inputs: dict[str, str] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class StepFlow:
     upstream: set[str] = field(default_factory=set)
     missing: list[Missing] = field(default_factory=list)
     ambiguous: list[Ambiguous] = field(default_factory=list)
+    picked: list[Ambiguous] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
 
     @property

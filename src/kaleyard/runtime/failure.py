@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import signal
@@ -14,6 +15,7 @@ from kaleyard.runtime.contract import METADATA
 __all__ = ["Stopped", "explain"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_UNBOUND = re.compile(r"name '(\w+)' is not defined")
 _DATA_ERROR = "DataError"
 _SIGNALS = {
     "SIGKILL": (" (out of memory, perhaps)", "Give the step more memory, or less data."),
@@ -51,13 +53,15 @@ def _cell_error(error: Any, cells: list[dict[str, Any]], place: Place) -> StepEr
     role = _ours(failed).get("role")
     traceback = "\n".join(error.traceback)
     plain = _ANSI.sub("", str(error.evalue))
+    if role == "save" and error.ename == "NameError" and (lost := _UNBOUND.search(plain)):
+        return _not_made(lost[1], cells, place)
     if role in ("load", "save"):
         what, _, fix = plain.partition("\n")
         if error.ename != _DATA_ERROR:
             what = f"{error.ename}: {what}"
         elif "name" in error.ename.lower():
             what = f"{what} (when its values were handed over)"
-        return DataError(_without_ours(what, role, error.ename), place=place, fix=fix.strip() or None)
+        return DataError(what, place=place, fix=fix.strip() or None)
     fix = "The traceback is above; the executed notebook shows the cells."
     if error.ename == "StdinNotImplementedError":
         fix = "Nobody can answer input() in a pipeline: make it a parameter."
@@ -71,10 +75,21 @@ def _cell_error(error: Any, cells: list[dict[str, Any]], place: Place) -> StepEr
     )
 
 
-def _without_ours(what: str, role: str, ename: str) -> str:
-    if ename == "NameError" and role == "save":
-        return f"{what}: no cell of the step made it"
-    return what
+def _not_made(name: str, cells: list[dict[str, Any]], place: Place) -> DataError:
+    """The error about a value that a later step takes, and that has no value once the cells have run."""
+    cell = next((c for c in reversed(cells) if _ours(c).get("role") == "user" and _binds(c, name)), None)
+    why = "it is bound only in a branch, a loop or an `except` that was not run" if cell else "no cell of it binds it"
+    fix = f"Give it a value on every path, for instance `{name} = None` above the branch."
+    return DataError(f"`{name}` was not made by this step in this run: {why}", place=_at(cell, place), fix=fix)
+
+
+def _binds(cell: dict[str, Any], name: str) -> bool:
+    try:
+        nodes = list(ast.walk(ast.parse("".join(cell.get("source", "")))))
+    except SyntaxError:
+        return False
+    stored = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return name in stored or any(getattr(n, "name", None) == name for n in nodes)
 
 
 def _dead(place: Place) -> StepError:

@@ -16,10 +16,17 @@ from typing import Any
 
 from kaleyard.errors import DataError
 from kaleyard.runtime import formats
+from kaleyard.runtime.aliases import shared_parts
 from kaleyard.runtime.contract import IO_VARIABLE
 from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.formats.definitions import Sent
 
-__all__ = ["check_inputs", "load", "metric", "save"]
+__all__ = ["check_inputs", "load", "metric", "note_shared", "save"]
+
+_SHARES = "shares"
+# This kernel's values by name: those loaded that share a part with others, and all saved with their records.
+_LOADED: dict[str, tuple[Any, list[str]]] = {}
+_SAVED: dict[str, tuple[Any, Path]] = {}
 
 
 def load(name: str) -> Any:
@@ -27,7 +34,12 @@ def load(name: str) -> Any:
     told = _io()["inputs"].get(name)
     if told is None:
         raise DataError(f"no earlier step handed over `{name}`")
-    return formats.load(name, told["format"], Path(told["path"]), told.get("sha256"), told.get("extra") or {})
+    extra = dict(told.get("extra") or {})
+    sharers = extra.pop(_SHARES, "")
+    value = formats.load(name, told["format"], Path(told["path"]), told.get("sha256"), extra)
+    if sharers:
+        _LOADED[name] = (value, sharers.split(","))
+    return value
 
 
 def save(name: str, value: object) -> None:
@@ -36,7 +48,17 @@ def save(name: str, value: object) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     saved = formats.save(name, value, target)
     record = {"format": saved.format, "suffix": saved.suffix, "sha256": saved.sha256, "size": saved.size}
-    _record(name, record | {"extra": dict(saved.extra)} | ({"closed": saved.closed} if saved.closed else {}))
+    record |= {"extra": dict(saved.extra)} | ({"closed": saved.closed} if saved.closed else {})
+    _SAVED[name] = (value, _record(name, record))
+
+
+def note_shared() -> None:
+    """Note with the values handed over which of them are one object in part: elsewhere they will be two."""
+    for name, others in shared_parts({name: value for name, (value, _) in _SAVED.items()}).items():
+        path = _SAVED[name][1]
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["extra"][_SHARES] = ",".join(others)
+        write_whole(path, json.dumps(record))
 
 
 def metric(name: str, value: object) -> None:
@@ -55,22 +77,34 @@ def metric(name: str, value: object) -> None:
 
 
 def check_inputs(namespace: Mapping[str, Any]) -> None:
-    """Make sure that values which later steps also take are still as they were loaded.
+    """Make sure that values which later steps also take are still as they were loaded, and those that share a part.
 
-    The runner names those values. Raises DataError for one that the step changed in place.
+    The runner names the first, and who made the others has noted it. Raises DataError for one that the step changed
+    in place.
     """
     told = _io()
     for name in told.get("guard") or []:
-        before = told["inputs"].get(name, {}).get("sha256")
-        if name not in namespace or not before:
-            continue
-        with tempfile.TemporaryDirectory(prefix="kaleyard-") as folder:
-            after = formats.save(name, namespace[name], Path(folder) / "value").sha256
-        if after != before:
+        if name in namespace and _is_changed(name, namespace[name]):
             raise DataError(
                 f"this step changed `{name}` in place, and a later step takes it as it was before",
                 fix=f"Work on a copy of it, or bind the changed value anew: `{name} = ...`.",
             )
+    for name, (value, others) in _LOADED.items():
+        if _is_changed(name, value):
+            names = " and ".join(f"`{other}`" for other in others)
+            raise DataError(
+                f"this step changed `{name}` in place, and {names} would not change with it: they were made as one "
+                "object, and have travelled apart",
+                fix="Make one of them a copy where they are made, or change it there.",
+            )
+
+
+def _is_changed(name: str, value: object) -> bool:
+    before = _io()["inputs"].get(name, {}).get("sha256")
+    if not before:
+        return False
+    with tempfile.TemporaryDirectory(prefix="kaleyard-") as folder, Sent.comparing():
+        return bool(formats.save(name, value, Path(folder) / "value").sha256 != before)
 
 
 def _io() -> dict[str, Any]:
@@ -81,6 +115,8 @@ def _io() -> dict[str, Any]:
     return data
 
 
-def _record(name: str, record: dict[str, Any]) -> None:
+def _record(name: str, record: dict[str, Any]) -> Path:
     folder = Path(_io()["records"])
-    write_whole(folder / f"{len(list(folder.glob('*.json'))):04d}.json", json.dumps({"name": name} | record))
+    path = folder / f"{len(list(folder.glob('*.json'))):04d}.json"
+    write_whole(path, json.dumps({"name": name} | record))
+    return path

@@ -117,6 +117,27 @@ class TwoMeanings(Rule[Reading]):
                 yield self.found(place, f"`{one.name}`: {one.what}", line=one.site[1])
 
 
+class PickedName(Rule[Reading]):
+    """Name the other step with `prev:` if its value is meant; if not, give the two values different names."""
+
+    code = "KY211"
+    title = "name that `prev:` takes from a step that is not its last maker"
+    severity = "warning"
+    example = (("model = 1", "step:linear"), ("model = 2", "step:forest"), ("print(model)", "step:show prev:linear"))
+
+    def check(self, subject: Reading) -> Iterable[Finding]:
+        """Names that a parallel step makes anew below the step they are taken from."""
+        for flow in subject.flows.values():
+            for one in flow.picked:
+                taken, last = one.makers
+                what = (
+                    f"`{one.name}` is made by steps {taken} and {last}, and `prev:` takes that of {taken}; "
+                    f"the notebook run from top to bottom has that of {last} here"
+                )
+                place = Place(subject.notebook.name, one.site[0] or None, one.step)
+                yield self.found(place, what, line=one.site[1])
+
+
 def _ancestors(reading: Reading, step: str) -> set[str]:
     found: set[str] = set()
     todo = [step]
@@ -134,4 +155,11 @@ def _all_names(reading: Reading) -> set[str]:
     return names | {p.name for p in reading.pipeline.parameters}
 
 
-RULES: tuple[type[Rule[Reading]], ...] = (MissingName, LaterName, AmbiguousName, ReservedName, TwoMeanings)
+RULES: tuple[type[Rule[Reading]], ...] = (
+    MissingName,
+    LaterName,
+    AmbiguousName,
+    ReservedName,
+    TwoMeanings,
+    PickedName,
+)

@@ -49,7 +49,14 @@ class OneValueTwoNames(Rule[Reading]):
         for unit in steps[0].shared if steps else ():
             known = known.then(unit.names)
         for index, step in enumerate(steps):
-            for name, (cell, line) in sorted(step.names.changes.items()):
+            flow = subject.flows[step.name]
+            given = {*flow.inputs, *(n for u in flow.carried for n in u.names.makes | u.names.may_make)}
+            # A name that is deleted in the end has no value to hand on; its value may still have changed.
+            changes = {n: site for u in step.units for n, site in u.names.changes.items()} | step.names.changes
+            for name, (cell, line) in sorted(changes.items()):
+                if name not in given:
+                    # The step binds it itself, whatever had that name before.
+                    continue
                 for other in sorted(_same(known.alias, name) - {name}):
                     reader = _reads_apart(subject, steps[index:], steps[:index], name, other)
                     if reader is not None:

@@ -66,7 +66,7 @@ class MissingPrevious(Rule[Notebook]):
                     yield self.found(place, f"step {own} cannot come before itself", advice="Remove the tag.")
                 elif other not in steps:
                     near = difflib.get_close_matches(other, steps, n=1)
-                    advice = f"Did you mean `prev:{near[0]}`?" if near else f"There are: {', '.join(steps) or 'none'}."
+                    advice = f"Did you mean `prev:{near[0]}`?" if near else f"There are: {', '.join(steps)}."
                     yield self.found(place, f"`prev:{other}`: there is no step {other}", advice=advice)
                 elif steps[other] > cell.number:
                     yield self.found(place, f"`prev:{other}`: step {other} comes later, in cell {steps[other]}")

@@ -1,7 +1,8 @@
 """cloudpickle, but with the same bytes for the same value, and with the notebook's own definitions looked up.
 
-A class or function of `__main__` is written by its name, with its code beside it. The reader takes what its own
-`__main__` has by that name, so that `isinstance` and `==` hold; only if there is none, it is made from the code.
+A class or function of `__main__` is written by its name, with its code and the code's fingerprint beside it. The
+reader takes what its own `__main__` has by that name, so that `isinstance` and `==` hold; if there is none, or another
+definition has the name by then, it is made from the code.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from typing import Any
 import cloudpickle
 
 from kaleyard.errors import DataError
-from kaleyard.runtime.formats.definitions import find
+from kaleyard.runtime.formats.definitions import Cached, Sent, find, fingerprint, same_version
 from kaleyard.runtime.formats.encoding import Encoder, dumps
 
-__all__ = ["definition", "pickled"]
+__all__ = ["cached", "cached_property", "definition", "pickled"]
 
 _PROTOCOL = 5
 # What most values are made of: not worth a look.
 _ORDINARY = {type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset}
+_FUNCTIONS = (types.FunctionType, Cached)
 
 
 def pickled(value: object) -> bytes:
@@ -36,15 +38,38 @@ def pickled(value: object) -> bytes:
     return _dumps(value, {})
 
 
-def definition(name: str, is_class: bool, code: bytes | None) -> Any:
-    """The class or function by this name: the notebook's own, else one made from the code beside it."""
+def definition(name: str, is_class: bool, code: bytes | None, told: str) -> Any:
+    """The class or function by this name: the notebook's own if it is the one told, else made from the code beside it.
+
+    Without code, and from another version of Python, whose code cannot be run, the name has to do.
+    """
     found = find("__main__", name)
-    if isinstance(found, type) if is_class else isinstance(found, types.FunctionType):
-        return found
-    if code is None:
+    if isinstance(found, type) if is_class else isinstance(found, _FUNCTIONS):
+        if code is None or not same_version(told) or fingerprint(found) == told:
+            return _noted(found, name, code, told)
+    elif code is None:
         fix = f"Define `{name}` in a cell tagged `functions`, so that every step has it."
         raise DataError(f"`{name}` is missing here.", fix=fix)
-    return _made(code)
+    return _noted(_made(code), name, code, told)
+
+
+def _noted(found: Any, name: str, code: bytes | None, told: str) -> Any:
+    # The first time counts: a value that is saved is read back at once, with what the globals are by then.
+    if code is not None and (name, told) not in Sent.known and (bare := _bare(found)) is not None:
+        Sent.known[name, told] = code, bare
+    return found
+
+
+def cached(function: Any, maxsize: int | None, typed: bool) -> Any:
+    """The function as `functools.lru_cache` made it, with nothing in its cache."""
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+def cached_property(function: Any, name: str) -> Any:
+    """The property that keeps what the function gives, under this name in a class."""
+    made: functools.cached_property[Any] = functools.cached_property(function)
+    made.__set_name__(type, name)
+    return made
 
 
 @functools.lru_cache(maxsize=1024)
@@ -53,10 +78,19 @@ def _made(code: bytes) -> Any:
     return pickle.loads(code)  # noqa: S301
 
 
-def _dumps(value: object, ids: dict[Any, str] | None, *, by_value: bool = False) -> bytes:
+def _dumps(value: object, ids: dict[Any, str] | None, *, by_value: bool = False, bare: bool = False) -> bytes:
     buffer = io.BytesIO()
-    _Pickler(buffer, ids, by_value=by_value).dump(value)
+    _Pickler(buffer, ids, by_value=by_value, bare=bare).dump(value)
     return buffer.getvalue()
+
+
+def _bare(obj: Any) -> bytes | None:
+    """A definition with all that it holds itself, without the globals that its code uses; None if it cannot travel."""
+    try:
+        return _dumps(obj, None, by_value=True, bare=True)
+    except Exception:  # noqa: BLE001
+        # Any part of it may have its own way of saying that it cannot be pickled.
+        return None
 
 
 # The pickler written in Python: it can be asked about sets and strings too, which the one in C writes by itself.
@@ -70,41 +104,63 @@ class _Pickler(_Python):  # type: ignore[misc]
     _dynamic_function_reduce = cloudpickle.Pickler._dynamic_function_reduce  # noqa: SLF001
     _function_getnewargs = cloudpickle.Pickler._function_getnewargs  # noqa: SLF001
 
-    def __init__(self, file: io.BytesIO, ids: dict[Any, str] | None, *, by_value: bool) -> None:
+    def __init__(self, file: io.BytesIO, ids: dict[Any, str] | None, *, by_value: bool, bare: bool) -> None:
         super().__init__(file, _PROTOCOL)
         self.globals_ref: dict[int, Any] = {}
         self._ids = ids
         self._by_value = by_value
+        self._bare = bare
         self._strings: dict[str, str] = {}
 
     def reducer_override(self, obj: Any) -> Any:
         """How to write an object, where it is not as pickle and cloudpickle have it."""
         if type(obj) in _ORDINARY:
             return NotImplemented
-        if isinstance(obj, (type, types.FunctionType)):
-            if not self._by_value and _is_ours(obj):
-                return definition, (obj.__qualname__, isinstance(obj, type), self._code(obj))
-            if _can_be_imported(obj):
-                return NotImplemented
-            if isinstance(obj, types.FunctionType) and obj.__module__ == "__main__":
-                # Its module is the reader's notebook then; cloudpickle would tell the file of this one.
-                self.globals_ref.setdefault(id(obj.__globals__), {"__name__": "__main__"})
-            reduced = cloudpickle.Pickler.reducer_override(self, obj)
-            # A class made anew has a random id in cloudpickle, by which a process knows it when it comes again.
-            return self._with_id(obj, reduced) if isinstance(obj, type) and isinstance(reduced, tuple) else reduced
+        if isinstance(obj, (type, *_FUNCTIONS)):
+            return self._reduced(obj)
         if isinstance(obj, types.CodeType):
-            # In a kernel the file's name has the number of the process in it.
-            return cloudpickle.Pickler.dispatch_table[types.CodeType](obj.replace(co_filename="<notebook>"))
+            # In a kernel the file's name has the number of the process in it; and a cell that another step carries
+            # may be a part of the one that stood here, with other lines.
+            code = obj.replace(co_filename="<notebook>", co_firstlineno=1)
+            return cloudpickle.Pickler.dispatch_table[types.CodeType](code)
         if isinstance(obj, typing.TypeVar) and obj.__module__ == "__main__":
             function, args = cloudpickle.Pickler.dispatch_table[typing.TypeVar](obj)
             return function, (*args[:-1], None)
+        if type(obj) is functools.cached_property:
+            # Before Python 3.12 a lock stands in it.
+            return cached_property, (obj.func, obj.attrname)
         if isinstance(obj, io.IOBase) and not isinstance(obj, (io.BytesIO, io.StringIO)):
             raise pickle.PicklingError("an open file stands in it")
         if isinstance(obj, memoryview):
             raise pickle.PicklingError("a memoryview stands in it")
         return NotImplemented
 
-    def _code(self, obj: Any) -> bytes | None:
+    def _reduced(self, obj: Any) -> Any:
+        """How to write a class or a function."""
+        if not self._by_value and _is_ours(obj):
+            told = fingerprint(obj)
+            code = self._code(obj, told)
+            found = find("__main__", obj.__qualname__)
+            # Without code the name alone must lead to it: not where another definition has it by now.
+            if code is not None or found is None or found is obj:
+                return definition, (obj.__qualname__, isinstance(obj, type), code, told)
+        if _can_be_imported(obj):
+            return NotImplemented
+        if isinstance(obj, Cached):
+            return cached, (obj.__wrapped__, *obj.cache_parameters().values())
+        if isinstance(obj, types.FunctionType) and obj.__module__ == "__main__":
+            # Its module is the reader's notebook then; cloudpickle would tell the file of this one.
+            self.globals_ref.setdefault(id(obj.__globals__), {"__name__": "__main__"})
+        reduced = cloudpickle.Pickler.reducer_override(self, obj)
+        if self._bare and isinstance(obj, types.FunctionType):
+            reduced[2][1].update(__globals__={}, _cloudpickle_submodules=[])
+        # A class made anew has a random id in cloudpickle, by which a process knows it when it comes again.
+        return self._with_id(obj, reduced) if isinstance(obj, type) and isinstance(reduced, tuple) else reduced
+
+    def _code(self, obj: Any, told: str) -> bytes | None:
+        sent = Sent.known.get((obj.__qualname__, told)) if Sent.compared else None
+        if sent is not None and sent[1] == _bare(obj):
+            return sent[0]
         try:
             return _dumps(obj, self._ids, by_value=True)
         except Exception:  # noqa: BLE001
@@ -121,6 +177,9 @@ class _Pickler(_Python):  # type: ignore[misc]
             self._ids[cls] = f"kaleyard-{hashlib.sha256(code).hexdigest()[:32]}"
         # Where Python notes what it found out when it first pickled a value of the class.
         reduced[2][0].pop("__slotnames__", None)
+        if cls.__qualname__ != cls.__name__:
+            # cloudpickle would make a class inside of another one into a class of that name alone.
+            reduced[2][0]["__qualname__"] = cls.__qualname__
         told = None if self._ids is None else self._ids[cls]
         return (reduced[0], (*args[:-2], told, args[-1]), *reduced[2:])
 
@@ -164,16 +223,13 @@ class _Pickler(_Python):  # type: ignore[misc]
 
 
 def _is_ours(obj: Any) -> bool:
-    """Whether it is a definition of the notebook, in this process or in the one it came from."""
-    if obj.__module__ != "__main__" or "<" in obj.__qualname__:
-        return False
-    found = find("__main__", obj.__qualname__)
-    return found is None or found is obj
+    """Whether it is a definition that a notebook has by name, now or before the name got another."""
+    return obj.__module__ == "__main__" and "<" not in _name(obj)
 
 
 def _can_be_imported(obj: Any) -> bool:
     """Whether a name leads to it in any process. cloudpickle only looks at what this one has imported so far."""
-    if obj.__module__ is None or obj.__module__ == "__main__" or "<" in obj.__qualname__:
+    if obj.__module__ is None or obj.__module__ == "__main__" or "<" in _name(obj):
         return False
     if obj.__module__ not in sys.modules:
         try:
@@ -181,6 +237,11 @@ def _can_be_imported(obj: Any) -> bool:
         except ImportError:
             return False
     return find(obj.__module__, obj.__qualname__) is obj
+
+
+def _name(obj: Any) -> str:
+    """The name it was defined by; what `functools.lru_cache` made of a partial function has none."""
+    return str(getattr(obj, "__qualname__", "<none>"))
 
 
 def _ordered(items: Iterable[Any]) -> list[Any]:

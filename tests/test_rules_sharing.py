@@ -1,0 +1,237 @@
+"""The rules about one value in several places, case by case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from notebook_builder import NotebookCells
+from test_rules import codes, found
+
+ROWS = ("rows = [1]", "step:load")
+SHOW = ("print(rows)", "step:show")
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ("rows.append(2)", "it works on `rows`, which step load makes"),
+        ("import json\ntotal = len(rows)", "it works on `rows`, which step load makes"),
+        ("def add(): rows.append(2)\nadd()", "it works on `rows`, which step load makes"),
+        ("def size(): return len(rows)\nsize()", "it works on `rows`, which step load makes"),
+        ("rows = [5]", "it works on `rows`, which step load makes"),
+        ("rows, other = [5], rows", "it works on `rows`, which step load makes"),
+    ],
+)
+def test_a_shared_cell_that_works_on_a_steps_value_is_told_once(source: str, what: str, tmp_path: Path) -> None:
+    told = [f for f in found(tmp_path, ROWS, (source, "functions"), SHOW) if f.code == "KY206"]
+    assert [(f.place.cell, f.place.step, f.what) for f in told] == [(2, None, what)]
+    assert told[0].line == (2 if "\n" in source else 1)
+
+
+def test_a_shared_line_that_works_on_two_values_is_told_for_the_first(tmp_path: Path) -> None:
+    cells = [("rows = [1]\nmore = [2]", "step:load"), ("rows.extend(more)", "functions"), SHOW]
+    told = [f.what.split()[3] for f in found(tmp_path, *cells) if f.code == "KY206"]
+    assert told == ["`more`,"]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [ROWS, ("def f(): return len(rows)", "functions"), ("print(f())", "step:show")],
+        [("rows = [5]", "functions"), ("rows = [1]", "step:load"), SHOW],
+        [ROWS, ("other = [5]", "functions"), ("print(rows, other)", "step:show")],
+        [ROWS, ("import json", "imports"), ("print(json, rows)", "step:show")],
+    ],
+)
+def test_a_shared_cell_that_defines_or_stands_above_is_let_through(cells: list[NotebookCells], tmp_path: Path) -> None:
+    assert "KY206" not in codes(tmp_path, *cells)
+
+
+TWO_NAMES: dict[str, tuple[list[NotebookCells], tuple[int, str, int], str, str]] = {
+    "changed, and read by the step itself": (
+        [("a = [1]\nb = a", "step:make"), ("1\nb.append(2)\nprint(a)", "step:use")],
+        (2, "use", 2),
+        "b",
+        "use",
+    ),
+    "changed, and read by a later step": (
+        [("a = [1]\nb = a", "step:make"), ("b.append(2)", "step:grow"), ("print(a)", "step:use")],
+        (2, "grow", 1),
+        "b",
+        "use",
+    ),
+    "through a third name": (
+        [("a = [1]\nb = a\nc = b", "step:make"), ("c.append(2)", "step:grow"), ("print(a)", "step:use")],
+        (2, "grow", 1),
+        "c",
+        "use",
+    ),
+    "the first name changed": (
+        [("a = [1]\nb = a", "step:make"), ("a.append(2)", "step:grow"), ("print(b)", "step:use")],
+        (2, "grow", 1),
+        "a",
+        "use",
+    ),
+    "made in two steps": (
+        [("a = [1]", "step:make"), ("b = a", "step:name"), ("b.append(2)", "step:grow"), ("print(a)", "step:use")],
+        (3, "grow", 1),
+        "b",
+        "use",
+    ),
+    "the other name from a shared cell": (
+        [("a = [1]", "functions"), ("b = a", "step:make"), ("b.append(2)", "step:grow"), ("print(a)", "step:use")],
+        (3, "grow", 1),
+        "b",
+        "use",
+    ),
+    "the other name from a branch of a shared cell": (
+        [
+            ("if len('a'):\n    a = [1]", "functions"),
+            ("b = a", "step:make"),
+            ("b.append(2)", "step:grow"),
+            ("print(a)", "step:use"),
+        ],
+        (3, "grow", 1),
+        "b",
+        "use",
+    ),
+    "the other name from a shared cell, in the step itself": (
+        [("a = [1]", "functions"), ("b = a", "step:make"), ("b.append(2)\nprint(a)", "step:grow")],
+        (3, "grow", 1),
+        "b",
+        "grow",
+    ),
+    "the name from a shared cell, the other a value": (
+        [("a = [1]", "functions"), ("b = a", "step:make"), ("a.append(2)\nprint(b)", "step:grow")],
+        (3, "grow", 1),
+        "a",
+        "grow",
+    ),
+    "changed, with the other name handed on": (
+        [("a = [1]\nb = a", "step:make"), ("b.append(2)\nif b:\n    a.append(3)", "step:grow"), ("a", "step:use")],
+        (2, "grow", 1),
+        "b",
+        "grow",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TWO_NAMES)
+def test_a_value_under_two_names_that_is_changed_under_one_is_told(case: str, tmp_path: Path) -> None:
+    cells, place, name, reader = TWO_NAMES[case]
+    told = [f for f in found(tmp_path, *cells) if f.code == "KY207"]
+    assert (told[0].place.cell, told[0].place.step, told[0].line) == place
+    assert told[0].what.startswith(f"`{name}` is changed in place, and step {reader} uses the same value as ")
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [("a = [1]\nb = a", "step:make"), ("print(a, b)", "step:use")],
+        [("a = [1]\nb = a", "step:make"), ("b.append(2)", "step:grow"), ("print(b)", "step:use")],
+        [("a = [1]\nb = list(a)", "step:make"), ("b.append(2)", "step:grow"), ("print(a)", "step:use")],
+        [("a = [1]\nb = a\nb = [2]", "step:make"), ("b.append(2)", "step:grow"), ("print(a)", "step:use")],
+        [("a = [1]\nb = a", "step:make"), ("b = [3]\nb.append(2)", "step:grow"), ("print(a)", "step:use")],
+        [("a = [1]\nb = a", "step:make"), ("b.append(2)", "step:grow"), ("a = 5\nprint(a)", "step:use")],
+        [("a = [1]\nb = a\nb.append(2)", "step:make"), ("print(a, b)", "step:use")],
+        [("a = [1]\nb = a", "functions"), ("b.append(2)\nprint(a, b)", "step:use")],
+        [
+            ("a = [1]\nb = a\nc = [2]\nd = c", "step:make"),
+            ("b.append(2)", "step:grow"),
+            ("print(c, d)", "step:use"),
+        ],
+        # A name of one step's own, used again by another.
+        [
+            ("a = [1]", "step:make"),
+            ("x = a\nx.append(2)", "step:one"),
+            ("x = [5]\nx.append(6)", "step:two"),
+            ("print(a)", "step:use"),
+        ],
+    ],
+)
+def test_a_value_that_is_one_thing_wherever_it_is_used_is_let_through(
+    cells: list[NotebookCells], tmp_path: Path
+) -> None:
+    assert "KY207" not in codes(tmp_path, *cells)
+
+
+LATE = "# kaleyard: disable=KY105\n"
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        ([("a = 1", "step:p"), ("print(a)", "step:q"), ("a = 2", "step:p")], [(3, "p", "q")]),
+        ([("a = 1", "step:p"), ("a = 5\nprint(a)", "step:q"), ("a = 2", "step:p")], [(3, "p", "q")]),
+        (
+            [("a = 1", "step:p"), ("print(a)", "step:q"), ("print(a)", "step:r"), ("a = 2", "step:p")],
+            [(4, "p", "q")],
+        ),
+        ([("a = 1", "step:p"), ("print(1)", "step:q"), ("a = 2", "step:p"), ("print(a)", "step:r")], []),
+        ([("a = 1", "step:p"), ("print(a)", "step:q"), ("b = 2", "step:p")], []),
+        ([("b = 1", "step:p"), ("a = 1", "step:o"), ("print(a)", "step:q"), ("b = 2", "step:p")], []),
+        ([("a = 1", "step:p"), ("a = 2", ""), ("print(a)", "step:q"), ("b = 2", "step:p")], []),
+    ],
+)
+def test_a_later_part_of_a_step_that_gives_steps_between_a_new_value_is_told(
+    cells: list[NotebookCells], told: list[tuple[int, str, str]], tmp_path: Path
+) -> None:
+    late = [f for f in found(tmp_path, *cells) if f.code == "KY208"]
+    assert [(f.place.cell, f.place.step, f.what.split("below step ")[1].split(",")[0]) for f in late] == told
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        ([ROWS, ("1\nrows.append(2)", "step:grow"), ("print(rows)", "step:show prev:load")], [(2, "grow", 2)]),
+        (
+            [
+                ROWS,
+                ("rows.append(2)", "step:grow"),
+                ("print(1)", "step:other prev:load"),
+                ("print(rows)", "step:show prev:load"),
+            ],
+            [(2, "grow", 1)],
+        ),
+        ([ROWS, ("rows.append(2)", "step:grow"), SHOW], []),
+        ([ROWS, ("rows = [2]\nrows.append(2)", "step:grow"), ("print(rows)", "step:show prev:load")], []),
+        ([ROWS, ("print(rows)", "step:show"), ("rows.append(2)", "step:grow")], []),
+        ([ROWS, ("own = []\nown.append(2)", "step:grow"), ("own = 1\nprint(rows, own)", "step:show prev:load")], []),
+    ],
+)
+def test_a_value_changed_beside_a_step_that_takes_it_as_it_was_is_told(
+    cells: list[NotebookCells], told: list[tuple[int, str, int]], tmp_path: Path
+) -> None:
+    beside = [f for f in found(tmp_path, *cells) if f.code == "KY209"]
+    assert [(f.place.cell, f.place.step, f.line) for f in beside] == told
+    if told:
+        assert beside[0].what == "`rows` is changed in place, and step show takes it as step load made it"
+        assert not beside[0].is_error
+
+
+OS = ("import os, warnings\nimport pandas as pd", "imports")
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        ([OS, ("1\nos.environ['A'] = 'b'", "step:load"), ("os.getcwd()", "step:show")], ["`os.environ`"]),
+        ([OS, ("os.environ.update(A='b')", "step:load"), ("os.getcwd()", "step:show")], ["`os.environ`"]),
+        ([OS, ("pd.options.mode.copy = 1", "step:load"), ("pd.Series()", "step:show")], ["`pd.options.mode.copy`"]),
+        (
+            [OS, ("os.environ['A'] = 'b'", "step:a"), ("print(1)", "step:b"), ("os.getcwd()", "step:c")],
+            ["`os.environ`"],
+        ),
+        ([OS, ("os.getcwd()", "step:show"), ("os.environ['A'] = 'b'", "step:load")], []),
+        ([OS, ("os.environ['A'] = 'b'\nos.getcwd()", "step:load"), ("print(1)", "step:show")], []),
+        ([OS, ("os.environ['A'] = 'b'", "step:load"), ("pd.Series()", "step:show")], []),
+        ([OS, ("os.getcwd()", "step:load"), ("os.getcwd()", "step:show")], []),
+    ],
+)
+def test_a_module_changed_for_a_later_step_is_told(cells: list[NotebookCells], told: list[str], tmp_path: Path) -> None:
+    changed = [f for f in found(tmp_path, *cells) if f.code == "KY210"]
+    assert [f.what.split()[0] for f in changed] == told
+    if told:
+        assert (changed[0].place.cell, changed[0].line) == (2, 2 if cells[1][0].startswith("1") else 1)
