@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -61,6 +62,7 @@ def measure(
         "log": str(log),
         "environment": dict(environment),
         "limit": limit,
+        "parent": os.getpid(),
     }
     supervisor = subprocess.Popen(
         [sys.executable, "-I", "-S", str(_SUPERVISOR)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -141,6 +141,7 @@ def supervise(command: list[str], folder: str, log: IO[bytes], environment: dict
         kill()
 
     timer = threading.Timer(limit, expire)
+    timer.daemon = True  # or it would hold up a supervisor that is told to end
     busy, own, began = busy_seconds(), time.process_time(), time.monotonic()
     try:
         process = subprocess.Popen(
@@ -174,17 +175,20 @@ def supervise(command: list[str], folder: str, log: IO[bytes], environment: dict
     }
 
 
-def _terminated(_signal: int, _frame: object) -> NoReturn:
-    sys.exit(128 + signal.SIGTERM)
+def _terminated(number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def main() -> None:
     """Read what to run from standard input, run it, and write what it took to standard output."""
     told_to = json.load(sys.stdin)
-    signal.signal(signal.SIGTERM, _terminated)
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, _terminated)
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     if prctl(_SET_CHILD_SUBREAPER, 1) or prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM):
         raise OSError(ctypes.get_errno(), "the kernel has no child subreapers")
+    if os.getppid() != told_to["parent"]:
+        return  # it died before its death could be a signal
     try:
         with open(told_to["log"], "wb") as log:  # noqa: PTH123
             result = supervise(told_to["command"], told_to["folder"], log, told_to["environment"], told_to["limit"])

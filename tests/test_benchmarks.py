@@ -85,7 +85,8 @@ def test_a_benchmark_that_is_killed_leaves_nothing_running(tmp_path: Path, repos
         "import os, sys; from pathlib import Path; from benchmarks.measure import measure; folder = Path(sys.argv[1]); "
         "measure(['bash', '-c', 'touch here; sleep 60 & sleep 60'], folder, folder / 'log', os.environ, 60)"
     )
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=repository) as measuring:
+    settings = os.environ | {"PYTHONPATH": str(repository)}
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=tmp_path, env=settings) as measuring:
         assert soon((tmp_path / "here").is_file)
         assert str(tmp_path) in running_folders()
         measuring.kill()
@@ -256,7 +257,7 @@ def test_every_name_that_a_step_takes_is_made_by_an_earlier_one(name: str) -> No
 )
 def test_wrong_use_is_told_and_exits_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as error:
-        command.main(arguments)
+        command.main(arguments, runners=())
     assert error.value.code == 2
 
 

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from kaleyard.cli import cli, main
 from notebook_builder import notebook
 
-VERBS = ("show", "check", "run", "compile")
+VERBS = ("show", "check", "run", "compile", "build")
 
 
 def kaleyard(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

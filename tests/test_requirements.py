@@ -8,7 +8,7 @@ from time import perf_counter
 import pytest
 
 from kaleyard.compiler import requirements
-from kaleyard.compiler.requirements import RUNNER, Lock, distributions, step_requirements
+from kaleyard.compiler.requirements import RUNNER, Lock, distributions, step_layers, step_requirements
 from kaleyard.errors import ProjectError
 from kaleyard.pipeline import Step
 
@@ -170,6 +170,26 @@ def test_a_companion_that_is_not_locked_is_left_out(tmp_path: Path) -> None:
 def test_kaleyard_itself_is_no_package_of_a_step() -> None:
     found = Lock.read(REAL)
     assert step_requirements(Step("s", (), packages=("kaleyard",)), found) == step_requirements(Step("s", ()), found)
+
+
+def test_layers_hold_all_requirements_once_and_the_runners_first() -> None:
+    found = Lock.read(REAL)
+    step = Step("s", (), packages=("pandas", "sklearn"))
+    layers = step_layers(step, found)
+    every = [name for names_ in layers.values() for name in names_]
+    assert sorted(every) == sorted(set(names(step_requirements(step, found))))
+    assert next(iter(layers)) == "runner"
+    assert layers["runner"] == step_layers(Step("other", ()), found)["runner"]
+    assert layers["own-numpy"] == ("numpy",)
+
+
+def test_too_many_packages_share_a_last_layer_and_what_the_step_imports_stays_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(requirements, "OWN_LAYERS", 4)
+    layers = step_layers(Step("s", (), packages=("pandas", "sklearn")), Lock.read(REAL))
+    assert list(layers) == ["runner", "own-pandas", "own-pyarrow", "own-scikit-learn", "own-skops", "others"]
+    assert {"joblib", "numpy", "scipy"} <= set(layers["others"])
 
 
 def test_the_runner_has_every_package_it_imports() -> None:

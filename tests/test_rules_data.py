@@ -28,6 +28,8 @@ SHOW = ("print(v)", "step:show")
         ("from itertools import chain\nv = chain([1])", "an iterator", "`v = list(v)`"),
         ("import itertools as it\nv = it.chain([1])", "an iterator", "`v = list(v)`"),
         ("import threading as th\nv = th.Lock()", "bound to this process", "Make a new one"),
+        ("import json, threading as th\nv = th.Lock()", "bound to this process", "Make a new one"),
+        ("from threading import active_count, Lock as L\nv = L()", "bound to this process", "Make a new one"),
         ("import concurrent.futures\nv = concurrent.futures.ThreadPoolExecutor()", "bound to", "Make a new one"),
         ("from concurrent import futures\nv = futures.ProcessPoolExecutor()", "bound to this process", "Make a new"),
         ("import sqlite3\nv = sqlite3.connect('x')", "connected to something outside", "Open it in the step"),
@@ -62,6 +64,8 @@ def test_a_value_that_cannot_travel_is_told_with_the_way_out(
         "import itertools\nv = list(itertools.chain([1]))",
         "import threading\nv = threading.active_count()",
         "v, w = zip([1], [2])",
+        "v = open('x')\nif len('a'):\n    v = 1",
+        "v = [1]; w = open('x')",
         "v = zip([1])\nv = [1]",
         "d = {}\nd['v'] = v = [1]",
         "d = {}\nd['v'] = open('x') if d else 1\nv = 1",
@@ -69,6 +73,12 @@ def test_a_value_that_cannot_travel_is_told_with_the_way_out(
 )
 def test_a_value_that_can_travel_is_not_told(source: str, tmp_path: Path) -> None:
     assert codes(tmp_path, (source, "step:make"), SHOW) == []
+
+
+@pytest.mark.parametrize("imports", ["import threading as th", "from concurrent import futures as th"])
+def test_the_import_may_stand_in_a_shared_cell(imports: str, tmp_path: Path) -> None:
+    made = "th.Lock()" if "threading" in imports else "th.ThreadPoolExecutor()"
+    assert codes(tmp_path, (imports, "imports"), (f"v = {made}", "step:make"), SHOW) == ["KY502"]
 
 
 def test_what_cannot_travel_and_stays_in_its_step_is_not_told(tmp_path: Path) -> None:

@@ -109,6 +109,33 @@ TWO_NAMES: dict[str, tuple[list[NotebookCells], tuple[int, str, int], str, str]]
         "a",
         "grow",
     ),
+    "the name from a branch of a shared cell, the other a value": (
+        [
+            ("if len('a'):\n    a = [1]", "functions"),
+            ("b = a", "step:make"),
+            ("a.append(2)\nprint(b)", "step:grow"),
+        ],
+        (3, "grow", 1),
+        "a",
+        "grow",
+    ),
+    "by a name for a second name in a shared cell": (
+        [
+            ("a = [1]\nb = a", "functions"),
+            ("c = b", "step:make"),
+            ("c.append(2)", "step:grow"),
+            ("print(a)", "step:use"),
+        ],
+        (3, "grow", 1),
+        "c",
+        "use",
+    ),
+    "changed twice": (
+        [("a = [1]\nb = a", "step:make"), ("b.append(2)\nb.append(3)", "step:grow"), ("print(a)", "step:use")],
+        (2, "grow", 1),
+        "b",
+        "use",
+    ),
     "changed, with the other name handed on": (
         [("a = [1]\nb = a", "step:make"), ("b.append(2)\nif b:\n    a.append(3)", "step:grow"), ("a", "step:use")],
         (2, "grow", 1),
@@ -197,6 +224,7 @@ def test_a_later_part_of_a_step_that_gives_steps_between_a_new_value_is_told(
         ),
         ([ROWS, ("rows.append(2)", "step:grow"), SHOW], []),
         ([ROWS, ("rows = [2]\nrows.append(2)", "step:grow"), ("print(rows)", "step:show prev:load")], []),
+        ([ROWS, ("rows = rows + [2]\nrows.append(3)", "step:grow"), ("print(rows)", "step:show prev:load")], []),
         ([ROWS, ("print(rows)", "step:show"), ("rows.append(2)", "step:grow")], []),
         ([ROWS, ("own = []\nown.append(2)", "step:grow"), ("own = 1\nprint(rows, own)", "step:show prev:load")], []),
     ],

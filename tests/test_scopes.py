@@ -20,6 +20,7 @@ def of(source: str) -> Deferred:
     [
         ("def f(x): return x + a", "a"),
         ("def f(x, *y, z=b, **k): return x, y, z, k", ""),
+        ("def f(x, /, y): return x, y", ""),
         ("def f():\n    a = 1\n    return a", ""),
         ("def f():\n    if b: a = 1\n    return a", "b"),
         ("def f():\n    import a\n    return a", ""),
@@ -67,6 +68,16 @@ def test_a_class_tells_which_methods_change_its_instances() -> None:
         "    def no(): return 1"
     )
     assert found.methods == {"put", "twice"}
+
+
+def test_a_method_that_changes_another_object_changes_no_instance() -> None:
+    found = of(
+        "class A:\n"
+        "    def put(self, x): self.x.append(x)\n"
+        "    def give(self, other): other.put(1)\n"
+        "    def fill(self, other): other.append(1)"
+    )
+    assert found.methods == {"put"}
 
 
 def test_annotations_are_told_apart() -> None:

@@ -167,6 +167,19 @@ def test_results_are_equal_warm_and_cold(project: Path) -> None:
     assert pictures[0] == pictures[1]
 
 
+def test_a_module_of_the_folder_that_is_called_as_one_of_pythons_is_not_run_by_helpers(project: Path) -> None:
+    path = notebook(project / "notebooks" / "shadow.ipynb", ("import statistics\na = statistics.mean([1])", "step:one"))
+    for name in ("statistics", "random", "profile", "papermill", "ipykernel", "kaleyard"):
+        (project / f"{name}.py").write_text("import os\nopen(os.environ['MARK'], 'a').write(__name__ + ' ')")
+    code = f"import sys; sys.path.remove(''); import kaleyard; print(kaleyard.run({str(path)!r}).state)"
+    environment = os.environ | {"MARK": str(project / "mark")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "done"
+    assert not (project / "mark").exists()
+
+
 THREADS = "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\nvalue = 4\n"
 
 

@@ -9,19 +9,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kaleyard.api import check, compile, read, run, show  # noqa: A004 - the verbs' names
+    from kaleyard.api import build, check, compile, read, run, show  # noqa: A004 - the verbs' names
     from kaleyard.errors import KaleyardError
     from kaleyard.local.record import Run, load_run
     from kaleyard.notebook.findings import Finding
     from kaleyard.pipeline import Pipeline
 
-__all__ = ["Finding", "KaleyardError", "Pipeline", "Run", "check", "compile", "load_run", "read", "run", "show"]
+__all__ = [
+    "Finding",
+    "KaleyardError",
+    "Pipeline",
+    "Run",
+    "build",
+    "check",
+    "compile",
+    "load_run",
+    "read",
+    "run",
+    "show",
+]
 
 _HOME = {
     "Finding": "kaleyard.notebook.findings",
     "KaleyardError": "kaleyard.errors",
     "Pipeline": "kaleyard.pipeline",
     "Run": "kaleyard.local.record",
+    "build": "kaleyard.api",
     "check": "kaleyard.api",
     "compile": "kaleyard.api",
     "load_run": "kaleyard.local.record",

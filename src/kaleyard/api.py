@@ -13,11 +13,14 @@ from kaleyard.pipeline import Pipeline
 from kaleyard.project import Project, find_project
 
 if TYPE_CHECKING:
+    from kaleyard.cluster.progress import Reporter as BuildReporter
+    from kaleyard.cluster.record import Built
+    from kaleyard.local.executor import Executor
     from kaleyard.local.record import Run
     from kaleyard.local.reporter import Reporter
     from kaleyard.notebook.findings import Finding
 
-__all__ = ["Compiled", "check", "compile", "pipeline_notebooks", "read", "run", "show"]
+__all__ = ["Compiled", "build", "check", "compile", "pipeline_notebooks", "read", "run", "show"]
 
 PathLike = str | os.PathLike[str]
 
@@ -91,26 +94,57 @@ def compile(*notebooks: PathLike, check: bool = False) -> Compiled:  # noqa: A00
     With `check`, only tell what differs from what is there. Raises CheckError if a rule finds an error.
     """
     from kaleyard.compiler.tree import differences, pipeline_tree, write_tree
-    from kaleyard.notebook.rules import load_pipeline
 
-    paths = _paths(notebooks)
-    project = find_project(paths[0])
+    project, pipelines = _pipelines(notebooks)
     result = Compiled(project.components_folder)
-    trees: dict[str, dict[str, bytes]] = {}
-    for path in paths:
-        pipeline = load_pipeline(path, project)
-        if pipeline.name in trees:
-            raise UsageError(
-                f"two notebooks describe a pipeline called {pipeline.name}",
-                place=Place(project.relative(path)),
-                fix="Give one of them another pipeline_name in its metadata.",
-            )
-        trees[pipeline.name] = pipeline_tree(pipeline, project)
+    trees = {pipeline.name: pipeline_tree(pipeline, project) for pipeline in pipelines}
     for name, tree in trees.items():
         act = differences if check else write_tree
         result.pipelines.append(name)
         result.changes |= act(tree, project.components_folder, name)
     return result
+
+
+def build(
+    *notebooks: PathLike,
+    builder: str | None = None,
+    registry: str | None = None,
+    platform: str = "",
+    push: bool = True,
+    dry_run: bool = False,
+    jobs: int | None = None,
+    secrets: Mapping[str, PathLike] | None = None,
+    reporter: BuildReporter | None = None,
+) -> list[Built]:
+    """Build and push the images of these notebooks' steps, or of all pipeline notebooks', that the registry lacks.
+
+    Then write `build/<pipeline>/`: the pipeline package with every image by digest, and what is in the images. Without
+    `push` the images stay in the builder's engine and no package is written; with `dry_run` it is only told what is
+    missing. `secrets` are files for the build by name: `ca` and `pipconf`. Raises CheckError if a rule finds an error,
+    OutsideError if builder or registry refuse: the package then stays as it was.
+    """
+    from dataclasses import replace
+
+    from kaleyard.cluster.images import build_images
+    from kaleyard.cluster.options import Options, build_secrets
+    from kaleyard.cluster.progress import SilentReporter
+    from kaleyard.cluster.publish import publish, remembered_digests
+
+    options = Options(builder, platform, push, dry_run, jobs, build_secrets(secrets or {}))
+    project, pipelines = _pipelines(notebooks)
+    project = replace(project, registry=registry.rstrip("/")) if registry else project
+    told = reporter or SilentReporter()
+    results = []
+    for pipeline in pipelines:
+        try:
+            built = build_images(pipeline, project, options, told, remembered_digests(pipeline, project))
+            if push and not dry_run:
+                built.package = publish(pipeline, project, built)
+            told.finished(built, dry_run=dry_run)
+        finally:
+            told.close()
+        results.append(built)
+    return results
 
 
 def run(
@@ -137,7 +171,7 @@ def run(
     """
     from kaleyard.local.executor import EXECUTORS
     from kaleyard.local.foresight import Foresight, notebook_modules
-    from kaleyard.local.reporter import PlainReporter
+    from kaleyard.local.reporter import PlainReporter, SilentReporter
     from kaleyard.local.runner import Options, Runner
     from kaleyard.notebook.rules import load_pipeline
 
@@ -154,25 +188,47 @@ def run(
             executor.expect(notebook_modules(path, project) if guess == "all" else (), 1)
         pipeline = load_pipeline(path, project)
         values = _values(pipeline, parameters)
-        for name in (from_step, only):
-            if name is not None and name not in pipeline.names:
-                raise UsageError(
-                    f"pipeline {pipeline.name} has no step {name}", fix=f"Its steps: {', '.join(pipeline.names)}."
-                )
-        forced = set(pipeline.downstream([from_step])) if from_step else set()
-        forced |= {only} if only else set()
         options = Options(
             jobs=max(1, jobs) if jobs is not None else None,
             cache=cache,
-            forced=frozenset(forced),
+            forced=_forced(pipeline, from_step, only),
             wanted=frozenset({only}) if only else None,
             timeout=timeout,
             run_timeout=run_timeout,
         )
-        done = Runner(pipeline, project, values, executor, reporter or PlainReporter(), options).run()
+        told = reporter or PlainReporter()
+        _prepare_images(executor, pipeline, project, quiet=type(told) is SilentReporter)
+        done = Runner(pipeline, project, values, executor, told, options).run()
     if done.state == "done":
         foresight.remember()
     return done
+
+
+def _forced(pipeline: Pipeline, from_step: str | None, only: str | None) -> frozenset[str]:
+    """The steps that run even if cached. Raises UsageError for a step that is not there."""
+    for name in (from_step, only):
+        if name is not None and name not in pipeline.names:
+            raise UsageError(
+                f"pipeline {pipeline.name} has no step {name}", fix=f"Its steps: {', '.join(pipeline.names)}."
+            )
+    forced = set(pipeline.downstream([from_step])) if from_step else set()
+    return frozenset(forced | ({only} if only else set()))
+
+
+def _prepare_images(executor: Executor, pipeline: Pipeline, project: Project, *, quiet: bool) -> None:
+    """For an executor that runs containers: the images it lacks, built by its own engine."""
+    if executor.engine is None:
+        return
+    from kaleyard.cluster.images import local_images
+    from kaleyard.cluster.options import Options, build_secrets
+    from kaleyard.cluster.progress import make_reporter
+
+    reporter = make_reporter(json=quiet)
+    try:
+        told = Options(executor.engine, push=False, secrets=build_secrets({}))
+        executor.use(pipeline, local_images(pipeline, project, told, reporter))
+    finally:
+        reporter.close()
 
 
 def _values(pipeline: Pipeline, told: Mapping[str, Any] | Iterable[str] | None) -> dict[str, Any]:
@@ -181,6 +237,25 @@ def _values(pipeline: Pipeline, told: Mapping[str, Any] | Iterable[str] | None) 
     if told is not None and not isinstance(told, Mapping):
         told = parse_parameters(pipeline, told)
     return resolve_parameters(pipeline, told or {})
+
+
+def _pipelines(notebooks: Iterable[PathLike]) -> tuple[Project, list[Pipeline]]:
+    """The project of these notebooks, or of where we are, and its pipelines, each of a name of its own."""
+    from kaleyard.notebook.rules import load_pipeline
+
+    paths = _paths(notebooks)
+    project = find_project(paths[0])
+    found: dict[str, Pipeline] = {}
+    for path in paths:
+        pipeline = load_pipeline(path, project)
+        if pipeline.name in found:
+            raise UsageError(
+                f"two notebooks describe a pipeline called {pipeline.name}",
+                place=Place(project.relative(path)),
+                fix="Give one of them another pipeline_name in its metadata.",
+            )
+        found[pipeline.name] = pipeline
+    return project, list(found.values())
 
 
 def _paths(notebooks: Iterable[PathLike]) -> list[Path]:

@@ -89,8 +89,9 @@ def check(notebooks: tuple[Path, ...], as_json: bool, as_sarif: bool) -> None:
 @click.option("--only", metavar="STEP", help="Run STEP alone, with what it needs.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each step.")
 @click.option("--run-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For the run.")
-@click.option("--runner", default="process", show_default=True, help="How steps run: process.")
+@click.option("--runner", default="process", show_default=True, help="How steps run: process, or container.")
 @click.option("--cold", is_flag=True, help="Start every kernel as a new process.")
+@click.option("--profile", "profiled", is_flag=True, help="Print where each step's time went.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run as JSON at its end, and nothing else.")
 def run(
     notebook: Path | None,
@@ -103,6 +104,7 @@ def run(
     run_timeout: float | None,
     runner: str,
     cold: bool,
+    profiled: bool,
     as_json: bool,
 ) -> None:
     """Run the pipeline of NOTEBOOK here (all pipeline notebooks by default).
@@ -110,6 +112,7 @@ def run(
     Writes runs/PIPELINE/RUN/index.html. Example: kaleyard run notebooks/housing.ipynb -p SEED=7
     """
     from kaleyard import api
+    from kaleyard.local.profile import profile_table
     from kaleyard.local.reporter import make_reporter
     from kaleyard.project import find_project
 
@@ -132,6 +135,8 @@ def run(
         failed = failed or done.state != "done"
         if as_json:
             click.echo(json.dumps(done.to_dict() | {"folder": str(done.folder)}, indent=1))
+        elif profiled:
+            click.echo("\n".join(profile_table(done)))
     sys.exit(1 if failed else 0)
 
 
@@ -160,6 +165,51 @@ def compile_(notebooks: tuple[Path, ...], only_check: bool) -> None:
         click.echo(f"the components of {names} were up to date")
 
 
+@cli.command()
+@click.argument("notebooks", nargs=-1, type=_NOTEBOOK)
+@click.option("--builder", help="docker, podman or buildah (default: the first that works here).")
+@click.option("--registry", help="Where images go (default: registry in pyproject.toml).")
+@click.option("--platform", default="", metavar="OS/PROCESSOR", help="Build for this, such as linux/amd64.")
+@click.option("--push/--no-push", default=True, show_default=True, help="Push, or keep the images in the engine.")
+@click.option("--dry-run", is_flag=True, help="Only tell which images the registry lacks.")
+@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Builds at once (default: what suits the builder).")
+@click.option(
+    "--secret", "secrets", multiple=True, metavar="id=ID,src=FILE", help="For the build alone: ca or pipconf."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON, and nothing else.")
+def build(
+    notebooks: tuple[Path, ...],
+    builder: str | None,
+    registry: str | None,
+    platform: str,
+    push: bool,
+    dry_run: bool,
+    jobs: int | None,
+    secrets: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """The images of NOTEBOOKS' steps (all pipeline notebooks by default), and build/PIPELINE/pipeline.yaml.
+
+    Builds and pushes only what the registry does not have. Example: kaleyard build --registry localhost:5000
+    """
+    from kaleyard import api
+    from kaleyard.cluster.progress import make_reporter
+
+    built = api.build(
+        *notebooks,
+        builder=builder,
+        registry=registry,
+        platform=platform,
+        push=push,
+        dry_run=dry_run,
+        jobs=jobs,
+        secrets=dict(map(_secret, secrets)),
+        reporter=make_reporter(json=as_json),
+    )
+    if as_json:
+        click.echo(json.dumps([b.to_dict() for b in built], indent=1))
+
+
 def main() -> None:
     """Run the command line and exit: 0 done, 1 a step failed, 2 wrong use, 3 findings, 4 outside, 130 interrupted."""
     signal.signal(signal.SIGTERM, _terminate)
@@ -181,6 +231,16 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _secret(told: str) -> tuple[str, str]:
+    """The name and the file in `id=NAME,src=FILE`."""
+    from kaleyard.errors import UsageError
+
+    name, comma, path = told.removeprefix("id=").partition(",src=")
+    if not told.startswith("id=") or not comma or not name or not path:
+        raise UsageError(f"{told!r} is no secret", fix="Write --secret id=ca,src=FILE.")
+    return name, path
 
 
 def _counted(findings: Sequence[Finding]) -> str:

@@ -19,10 +19,13 @@ __all__ = ["content_key", "file_digest", "key_of", "project_files", "runner_file
 _PACKAGE = Path(__file__).parents[1]
 
 
-def content_key(step: Step, notebook: bytes, requirements: str, base_image: str, project: Project) -> str:
-    """The key of a step's content, 64 hex digits: its notebook's code, packages, project files, runner, base image."""
+def content_key(step: Step, notebook: bytes, requirements: str, build: bytes, project: Project) -> str:
+    """The key of a step's content, 64 hex digits: its notebook's code, packages, project files, runner, and `build`.
+
+    The last is how the image is made of these, which names its base.
+    """
     files = [f"{name} {digest}" for name, digest in project_files(step, project)]
-    return key_of(code_only(notebook), requirements, *files, runner_key(), base_image)
+    return key_of(code_only(notebook), requirements, *files, runner_key(), build)
 
 
 def project_files(step: Step, project: Project) -> list[tuple[str, str]]:

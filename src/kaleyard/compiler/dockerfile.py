@@ -1,22 +1,36 @@
-"""The step's Dockerfile, from `templates/step`."""
+"""The step's Dockerfile, and the script that its stages run, from `templates/step`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 
 from kaleyard.errors import Place, ProjectError
 from kaleyard.pipeline import Step
 from kaleyard.project import template_folder
 from kaleyard.runtime.contract import STEP_FOLDER
 
-__all__ = ["dockerfile"]
+__all__ = ["LEFT_OUT", "dockerfile", "layer_script"]
 
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-/:@]*")
 
+# Folders that no step can need, by distribution, as patterns below site-packages: 80 MB of scikit-learn's image. Only
+# tests that the package itself imports nowhere (tests/test_dockerfile.py looks), never whatever is called so: the
+# `tests` of astropy and others are part of what they do. Of jedi, the stubs that tab completion reads.
+LEFT_OUT: Mapping[str, tuple[str, ...]] = {
+    "jedi": ("jedi/third_party",),
+    "numpy": ("numpy/**/tests",),
+    "pandas": ("pandas/tests",),
+    "pyarrow": ("pyarrow/tests",),
+    "scikit-learn": ("sklearn/**/tests",),
+    "scipy": ("scipy/**/tests",),
+}
 
-def dockerfile(step: Step, base_image: str) -> bytes:
+
+def dockerfile(step: Step, base_image: str, packages: Mapping[str, Iterable[str]] | None = None) -> bytes:
     """The Dockerfile of the step's image. Raises ProjectError if `base_image` cannot be an image's name.
 
+    `packages` are the layers of packages, each with the names of its distributions (`requirements.step_layers`).
     It says nothing of content key, revision or source: these are build arguments, since the committed file may
     change only when the step does, and a content key cannot be in what it is made from.
     """
@@ -28,8 +42,19 @@ def dockerfile(step: Step, base_image: str) -> bytes:
             place=Place(step.notebook or None, step=step.name),
             fix="Set base-image in pyproject.toml, or the step's image: tag, to a name such as python:3.12-slim.",
         )
+    layers = {
+        layer: "".join(f" --without '{pattern}'" for name in names for pattern in LEFT_OUT.get(name, ()))
+        for layer, names in (packages or {}).items()
+    }
     source = (template_folder("step") / "Dockerfile.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)  # noqa: S701, no HTML
+    environment = jinja2.Environment(  # noqa: S701, no HTML
+        undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True
+    )
     template = environment.from_string(source)
-    text = template.render(step=step.name, base_image=base_image, step_folder=STEP_FOLDER)
+    text = template.render(step=step.name, base_image=base_image, step_folder=STEP_FOLDER, packages=layers)
     return text.encode()
+
+
+def layer_script() -> bytes:
+    """The script `layer.py` that the Dockerfile's stages run."""
+    return (template_folder("step") / "layer.py").read_bytes()

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from kaleyard.compiler.component import component_yaml
-from kaleyard.compiler.content import content_key
-from kaleyard.compiler.dockerfile import dockerfile
 from kaleyard.compiler.package import package_yaml
-from kaleyard.compiler.requirements import Lock, step_requirements
-from kaleyard.compiler.step_notebook import step_notebook
+from kaleyard.compiler.recipe import pipeline_recipes
 from kaleyard.errors import OutsideError
-from kaleyard.pipeline import Pipeline, Step
+from kaleyard.pipeline import Pipeline
 from kaleyard.project import Project
 
-__all__ = ["differences", "image_name", "pipeline_tree", "write_tree"]
-
-_TAG_LENGTH = 16
+__all__ = ["differences", "pipeline_tree", "write_tree"]
 
 
 def pipeline_tree(pipeline: Pipeline, project: Project) -> dict[str, bytes]:
@@ -27,27 +21,17 @@ def pipeline_tree(pipeline: Pipeline, project: Project) -> dict[str, bytes]:
     `<pipeline>/pipeline.yaml`, and per step `step.ipynb`, `Dockerfile`, `requirements.txt`, `component.yaml`.
     Raises ProjectError if the lock file does not hold what a step imports.
     """
-    lock = Lock.read(project.root / project.lock)
     tree: dict[str, bytes] = {}
-    images: dict[str, str] = {}
-    for step in pipeline.steps:
-        base = step.settings.image or project.base_image
-        notebook, requirements = step_notebook(pipeline, step), step_requirements(step, lock)
-        key = content_key(step, notebook, requirements, base, project)
-        images[step.name] = image_name(pipeline, step, key, project)
-        folder = f"{pipeline.name}/{step.name}"
-        tree[f"{folder}/step.ipynb"] = notebook
-        tree[f"{folder}/Dockerfile"] = dockerfile(step, base)
-        tree[f"{folder}/requirements.txt"] = requirements.encode()
-        tree[f"{folder}/component.yaml"] = component_yaml(pipeline, step, images[step.name])
+    recipes = pipeline_recipes(pipeline, project)
+    for name, recipe in recipes.items():
+        folder = f"{pipeline.name}/{name}"
+        tree[f"{folder}/step.ipynb"] = recipe.notebook
+        tree[f"{folder}/Dockerfile"] = recipe.dockerfile
+        tree[f"{folder}/requirements.txt"] = recipe.requirements.encode()
+        tree[f"{folder}/component.yaml"] = component_yaml(pipeline, recipe.step, recipe.image)
+    images = {name: recipe.image for name, recipe in recipes.items()}
     tree[f"{pipeline.name}/pipeline.yaml"] = package_yaml(pipeline, images)
     return tree
-
-
-def image_name(pipeline: Pipeline, step: Step, key: str, project: Project) -> str:
-    """What the step's image is called: `<registry>/<pipeline>-<step>:<content key, shortened>`."""
-    name = re.sub(r"[^a-z0-9]+", "-", f"{pipeline.name}-{step.name}").strip("-")
-    return f"{project.registry}/{name}:{key[:_TAG_LENGTH]}"
 
 
 def differences(tree: Mapping[str, bytes], folder: Path, pipeline: str) -> dict[str, str]:

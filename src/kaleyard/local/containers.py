@@ -77,6 +77,16 @@ class ContainerExecutor:
         assert self._found is not None, "enter the executor first"
         return self._found
 
+    @property
+    def engine(self) -> str:
+        """The name of the engine: what builds the images should be its own."""
+        return self._engine.name
+
+    def use(self, pipeline: Pipeline, images: Mapping[str, str]) -> None:
+        """Take these images for the pipeline's steps. Raises as `check` does."""
+        self._images = dict(images)
+        self.check(pipeline)
+
     def check(self, pipeline: Pipeline) -> None:
         """Find what would stop a step, before any starts: limits that cannot be, and images that cannot be had.
 

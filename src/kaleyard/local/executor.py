@@ -15,7 +15,7 @@ from typing import Protocol, Self
 from kaleyard.errors import OutsideError, Place, StepError, StepStoppedError, StepTimeoutError, from_dict
 from kaleyard.local.processes import Job, StepProcess, start_process
 from kaleyard.local.warm import KernelServer, StepServer, cold_reason
-from kaleyard.pipeline import Settings, Step
+from kaleyard.pipeline import Pipeline, Settings, Step
 from kaleyard.project import Project
 from kaleyard.runtime.contract import CELLS_VARIABLE, FAILURE_FILE
 
@@ -53,6 +53,15 @@ class Executor(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
+
+    @property
+    def engine(self) -> str | None:
+        """The container engine that runs the steps; None if they are processes, which need no images."""
+        ...
+
+    def use(self, pipeline: Pipeline, images: Mapping[str, str]) -> None:
+        """Take these images for the pipeline's steps."""
+        ...
 
     def expect(self, modules: Sequence[str], steps: int) -> None:
         """Make ready for so many steps, which will import these modules."""
@@ -93,6 +102,14 @@ class ProcessExecutor:
         if self._kernels is not None:
             self._kernels.close()
             self._kernels = None
+
+    @property
+    def engine(self) -> None:
+        """None: steps are processes."""
+        return
+
+    def use(self, pipeline: Pipeline, images: Mapping[str, str]) -> None:
+        """Nothing: processes need no images."""
 
     def expect(self, modules: Sequence[str], steps: int) -> None:
         """Start the servers that make steps start warm, if they can be had, and tell them what comes."""

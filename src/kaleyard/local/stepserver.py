@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import select
+import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterable
@@ -30,6 +31,8 @@ _LATER = ("jinja2", "nbconvert.exporters.html", "kaleyard.runtime.page")
 
 def serve() -> None:
     """Serve until standard input ends; children go on, and end by themselves when their parent is gone."""
+    # The folder this was started in, which `-m` puts there.
+    del sys.path[0]
     skip_iri_grammar()
     from kaleyard.local import kernels
 

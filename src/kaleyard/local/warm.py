@@ -168,8 +168,10 @@ class KernelServer:
 
 
 def _start(module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    # `-m` looks for modules where it is started first: a user's random.py must not be taken for Python's.
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
+        cwd=sys.prefix,
         env=os.environ | environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -71,7 +71,8 @@ def read_outline(notebook: Notebook, tags: Mapping[int, Sequence[str]], name: st
         cells = tuple(c for c in _numbers("\n".join(step.source)) if c not in hidden)
         prev = tuple(sorted(pipeline.predecessors(step.name)))
         caching = step.config.enable_caching if step.config.enable_caching is not None else config.enable_caching
-        told = _settings(step.config, config.base_image, caching)
+        # Not the pipeline's own: where the notebook tells none, Kale has an image, and the project another.
+        told = _settings(step.config, str(notebook.settings.get("base_image") or ""), caching)
         refers = any(t.startswith("notebook:") for t in tags[cells[0]])
         outline.steps.append(OutlineStep(step.name, cells, prev, told, refers))
     outline.steps.sort(key=lambda s: s.cells)

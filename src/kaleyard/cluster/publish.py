@@ -1,0 +1,91 @@
+"""`build/<pipeline>/`: the pipeline package with every image by digest, what the images are, and what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from kaleyard.cluster.record import Built
+from kaleyard.cluster.sbom import sbom
+from kaleyard.compiler import component, package
+from kaleyard.compiler.content import key_of
+from kaleyard.compiler.requirements import Lock
+from kaleyard.errors import OutsideError
+from kaleyard.installed import versions
+from kaleyard.pipeline import Pipeline
+from kaleyard.project import Project
+
+__all__ = ["FOLDER", "publish", "remembered_digests"]
+
+FOLDER = "build"
+_IMAGES, _PACKAGE = "images.json", "pipeline.yaml"
+
+
+def publish(pipeline: Pipeline, project: Project, built: Built) -> Path:
+    """Write the folder, once the registry has every image; the path of the pipeline package.
+
+    Each file is whole, the old one or the new one, and the package comes last. Raises OutsideError if it cannot be
+    written.
+    """
+    assert built.complete
+    lock = Lock.read(project.root / project.lock)
+    images = {n: {"image": i.name, "digest": i.digest, "key": i.key} for n, i in built.steps.items()}
+    files = {f"sbom/{n}.cdx.json": sbom(r, lock, built.steps[n].digest) for n, r in built.recipes.items()}
+    files[_IMAGES] = json.dumps(images, indent=1).encode() + b"\n"
+    folder = project.root / FOLDER / pipeline.name
+    files[_PACKAGE] = _package(pipeline, project, {n: i.pinned for n, i in built.steps.items()}, folder / _PACKAGE)
+    try:
+        _write(folder, files)
+    except OSError as error:
+        raise OutsideError(f"{folder} cannot be written: {error}", fix="Make the folder writable.") from error
+    return folder / _PACKAGE
+
+
+def remembered_digests(pipeline: Pipeline, project: Project) -> dict[str, str]:
+    """The digests that the last build of the pipeline noted, by the image's name; none if it left nothing."""
+    try:
+        told = json.loads((project.root / FOLDER / pipeline.name / _IMAGES).read_text(encoding="utf-8"))
+        return {str(i["image"]): str(i["digest"]) for i in told.values()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _package(pipeline: Pipeline, project: Project, images: Mapping[str, str], path: Path) -> bytes:
+    """The pipeline package: what `path` has, if that was made from the same.
+
+    Importing KFP takes longer than all the rest of a build with nothing to do.
+    """
+    code = [Path(inspect.getfile(module)).read_bytes() for module in (component, package)]
+    key = key_of(json.dumps([pipeline.to_dict(), images, versions().get("kfp", "")]), *code)
+    stamp = project.root / ".kaleyard" / FOLDER / f"{pipeline.name}.json"
+    with suppress(OSError, ValueError):
+        data = path.read_bytes()
+        if json.loads(stamp.read_text(encoding="utf-8")) == {"key": key, "sha256": _sha256(data)}:
+            return data
+    data = package.package_yaml(pipeline, images)
+    with suppress(OSError):  # it costs time and nothing else
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(json.dumps({"key": key, "sha256": _sha256(data)}), encoding="utf-8")
+    return data
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    (folder / "sbom").mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        path = folder / name
+        if path.is_file() and path.read_bytes() == data:
+            continue
+        spare = path.with_name(f".{path.name}.part")
+        spare.write_bytes(data)
+        spare.replace(path)
+    for path in (folder / "sbom").iterdir():
+        if f"sbom/{path.name}" not in files:  # of a step that is no more
+            path.unlink()
