@@ -67,7 +67,7 @@ lock: ## new versions into requirements.lock (needs uv)
 	  pyproject.toml -o requirements.lock
 
 clean: ## everything that was made
-	rm -rf $(VENV) .kaleyard runs build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) benchmarks/.environments .kaleyard runs build .mypy_cache .ruff_cache .pytest_cache
 
 docs: $(READY) ## the pages that are written from the code
 	$(BIN)/python -m kaleyard.notebook.rules.reference > docs/rules.md

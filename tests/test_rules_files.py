@@ -14,7 +14,8 @@ from notebook_builder import NotebookCells, notebook
 
 def found(root: Path, *cells: NotebookCells, files: tuple[str, ...] = ()) -> list[Finding]:
     """What is found in a notebook in the folder `notebooks` of a project with some files."""
-    for name in ("data/a.csv", "data/deep/b.csv", "top.csv", "notebooks/near.csv", "notebooks/tables/of_a.csv"):
+    tables = ("notebooks/near.csv", "notebooks/tables/of_a.csv", "notebooks/both/c.csv")
+    for name in ("data/a.csv", "data/deep/b.csv", "top.csv", "both/c.csv", *tables):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("1")
     path = notebook(root / "notebooks" / "nb.ipynb", *cells)
@@ -60,6 +61,8 @@ def test_a_path_that_leads_to_no_file_of_the_step_is_told(source: str, what: str
         "name = 'a'\nopen(f'near.csv/{{name}}')",
         "name = 'a'\nopen(f'tables/of_a.csv')",
         "open(f'tables/nothing.csv')",
+        "name = 'a'\nopen(f'../../x{{name}}')",
+        "open('both/c.csv')",
         "open('top.csv')",
         "name = ''\nopen(f'data/a.csv{{name}}')",
         "open('tables/of_a.csv')\nname = 'a'\nopen(f'tables/of_{{name}}.csv')",

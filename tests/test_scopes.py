@@ -30,6 +30,8 @@ def of(source: str) -> Deferred:
         ("def f(): return [x for x in a if x in b]", "a b"),
         ("def f():\n    [y := x for x in a]\n    return y", "a"),
         ("def f(): return lambda x=a: x + b", "a b"),
+        ("def f(): return lambda *, x=a, y: x + b", "a b"),
+        ("def f():\n    def g(x, *, y, z=a): return b\n    return g", "a b"),
         ("def f():\n    try:\n        pass\n    except a as e:\n        return e", "a"),
         ("def f():\n    match a:\n        case {'k': k, **r}: return k, r\n        case [x, *y]: return x, y", "a"),
         ("def f():\n    for i, (j, k) in a: print(i, j, k)", "a print"),
@@ -84,3 +86,5 @@ def test_annotations_are_told_apart() -> None:
     found = of("class A:\n    x: a\n    def f(self, y: b) -> c: return d")
     assert set(found.reads) == {"d"}
     assert set(found.notes) == {"a", "b", "c"}
+    found = of("def f():\n    def g(x: a, /, y: b, *p: c, z: d, **k: e) -> h: return i\n    return g")
+    assert (set(found.reads), set(found.notes)) == ({"i"}, {"a", "b", "c", "d", "e", "h"})
