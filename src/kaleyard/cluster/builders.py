@@ -131,27 +131,18 @@ class _Podman(Builder):
 
     @classmethod
     def usable(cls, command: str) -> str:
-        done = _ask([command, "info", "--format", "{{.Version.Version}}"])
-        return "" if done.returncode == 0 else f"it cannot run: {done.stderr.strip()[-200:]}"
-
-    def build(self, order: Order) -> None:
-        command = [self.command, "build", "--layers", "--timestamp", _TIME]
-        self.commands.run([*command, *order.options()], "the build", place=order.place)
-
-
-class _Buildah(Builder):
-    """Buildah, which builds where nothing may run as a service."""
-
-    name = "buildah"
-
-    @classmethod
-    def usable(cls, command: str) -> str:
         done = _ask([command, "info"])
         return "" if done.returncode == 0 else f"it cannot run: {done.stderr.strip()[-200:]}"
 
     def build(self, order: Order) -> None:
         command = [self.command, "build", "--layers", "--timestamp", _TIME]
         self.commands.run([*command, *order.options()], "the build", place=order.place)
+
+
+class _Buildah(_Podman):
+    """Buildah, which builds where nothing may run as a service; Podman builds by it, in the same words."""
+
+    name = "buildah"
 
     def _inspect(self) -> list[str]:
         return ["inspect", "--type", "image"]

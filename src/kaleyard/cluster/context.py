@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kaleyard.compiler.content import project_files, runner_files
 from kaleyard.compiler.recipe import Recipe
-from kaleyard.errors import OutsideError, Place
+from kaleyard.errors import OutsideError
 from kaleyard.project import Project
 
 __all__ = ["write_context"]
@@ -35,5 +35,5 @@ def write_context(recipe: Recipe, project: Project, folder: Path) -> None:
     except OSError as error:
         raise OutsideError(
             f"{error.filename} cannot be copied for the build: {error.strerror}",
-            place=Place(recipe.step.notebook, step=recipe.step.name),
+            place=recipe.place,
         ) from error

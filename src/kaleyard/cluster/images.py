@@ -23,8 +23,8 @@ from kaleyard.cluster.processes import Commands
 from kaleyard.cluster.progress import Reporter, SilentReporter
 from kaleyard.cluster.record import Built, StepImage
 from kaleyard.cluster.registry import Registry, split_repository
-from kaleyard.compiler.recipe import Recipe, pipeline_recipes
-from kaleyard.errors import OutsideError, Place
+from kaleyard.compiler.recipe import pipeline_recipes
+from kaleyard.errors import OutsideError
 from kaleyard.pipeline import Pipeline
 from kaleyard.project import Project
 
@@ -144,7 +144,7 @@ class _Images:
             if key != image.key:
                 raise OutsideError(
                     f"{image.name} exists with other content: its label {_KEY} is {key or 'missing'}, not {image.key}",
-                    place=_place(recipe),
+                    place=recipe.place,
                     fix="Somebody else pushed it. Delete that tag, or build to another --registry.",
                 )
         image.digest = digest
@@ -163,17 +163,17 @@ class _Images:
             write_context(recipe, self._project, folder)
             arguments = dict(told) | {"KALEYARD_KEY": image.key, "BASE_DIGEST": base_digest(recipe.base_image, builder)}
             platform = self._options.platform
-            builder.build(Order(image.name, folder, arguments, secrets, platform, _place(recipe)))
+            builder.build(Order(image.name, folder, arguments, secrets, platform, recipe.place))
             image.built = True
         if self._options.push:
             self._ask(name)  # two machines may build the same at once: the first to push decides
             if not image.digest:
                 self._tell(image, "pushing")
-                builder.push(image.name, _place(recipe))
+                builder.push(image.name, recipe.place)
                 image.pushed = True
                 self._ask(name)
             if not image.digest:
-                raise OutsideError(f"the registry does not have {image.name} after its push", place=_place(recipe))
+                raise OutsideError(f"the registry does not have {image.name} after its push", place=recipe.place)
         image.seconds = time.monotonic() - started
         self._tell(image, "pushed" if image.pushed else "built" if image.built else "there")
 
@@ -182,7 +182,3 @@ class _Images:
             changed, image.state = image.state != state, state
             if changed:
                 self._reporter.changed(image)
-
-
-def _place(recipe: Recipe) -> Place:
-    return Place(recipe.step.notebook or None, step=recipe.step.name)

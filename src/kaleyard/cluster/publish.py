@@ -18,6 +18,7 @@ from kaleyard.errors import OutsideError
 from kaleyard.installed import versions
 from kaleyard.pipeline import Pipeline
 from kaleyard.project import Project
+from kaleyard.runtime.executor_io import write_whole
 
 __all__ = ["FOLDER", "publish", "remembered_digests"]
 
@@ -68,8 +69,7 @@ def _package(pipeline: Pipeline, project: Project, images: Mapping[str, str], pa
             return data
     data = package.package_yaml(pipeline, images)
     with suppress(OSError):  # it costs time and nothing else
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(json.dumps({"key": key, "sha256": _sha256(data)}), encoding="utf-8")
+        write_whole(stamp, json.dumps({"key": key, "sha256": _sha256(data)}))
     return data
 
 
@@ -78,14 +78,11 @@ def _sha256(data: bytes) -> str:
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    (folder / "sbom").mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
         path = folder / name
         if path.is_file() and path.read_bytes() == data:
             continue
-        spare = path.with_name(f".{path.name}.part")
-        spare.write_bytes(data)
-        spare.replace(path)
+        write_whole(path, data)
     for path in (folder / "sbom").iterdir():
         if f"sbom/{path.name}" not in files:  # of a step that is no more
             path.unlink()

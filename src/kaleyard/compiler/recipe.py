@@ -10,6 +10,7 @@ from kaleyard.compiler.content import content_key
 from kaleyard.compiler.dockerfile import dockerfile, layer_script
 from kaleyard.compiler.requirements import Lock, step_layers, step_requirements
 from kaleyard.compiler.step_notebook import step_notebook
+from kaleyard.errors import Place
 from kaleyard.pipeline import Pipeline, Step
 from kaleyard.project import Project
 
@@ -40,6 +41,11 @@ class Recipe:
     def tag(self) -> str:
         """The content key, shortened."""
         return self.key[:_TAG_LENGTH]
+
+    @property
+    def place(self) -> Place:
+        """Where the step is, for messages."""
+        return Place(self.step.notebook or None, step=self.step.name)
 
     @property
     def image(self) -> str:

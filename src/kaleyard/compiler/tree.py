@@ -11,6 +11,7 @@ from kaleyard.compiler.recipe import pipeline_recipes
 from kaleyard.errors import OutsideError
 from kaleyard.pipeline import Pipeline
 from kaleyard.project import Project
+from kaleyard.runtime.executor_io import write_whole
 
 __all__ = ["differences", "pipeline_tree", "write_tree"]
 
@@ -58,10 +59,7 @@ def write_tree(tree: Mapping[str, bytes], folder: Path, pipeline: str) -> dict[s
             if state == "left over":
                 path.unlink()
                 continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            spare = path.with_name(f".{path.name}.part")
-            spare.write_bytes(tree[name])
-            spare.replace(path)
+            write_whole(path, tree[name])
         _remove_empty(folder / pipeline)
     except OSError as error:
         raise OutsideError(f"{folder} cannot be written: {error}", fix="Make the folder writable.") from error

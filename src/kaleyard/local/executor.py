@@ -176,7 +176,7 @@ class ProcessExecutor:
         environment = os.environ | {CELLS_VARIABLE: task.cells}
         kernels = self._kernels.address if self._kernels and not self._kernels.cold else ""
         process = start_process(
-            Job("kaleyard.runtime", arguments, task.folder, task.log, environment, kernels, task.modules)
+            Job("kaleyard.runtime.__main__", arguments, task.folder, task.log, environment, kernels, task.modules)
         )
         with self._lock:
             self._running.add(process)

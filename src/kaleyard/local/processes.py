@@ -47,7 +47,7 @@ class Job:
     def to_dict(self) -> dict[str, Any]:
         """The job as JSON values, for the step server."""
         return {
-            "module": f"{self.module}.__main__" if self.module == "kaleyard.runtime" else self.module,
+            "module": self.module,
             "arguments": list(self.arguments),
             "folder": str(self.folder),
             "log": str(self.log),

@@ -86,9 +86,9 @@ def write_executor_output(given: ExecutorInput, metadata: Mapping[str, Mapping[s
     write_whole(given.output_file, json.dumps({"artifacts": artifacts}, sort_keys=True))
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all, its folder made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     spare = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    spare.write_text(text, encoding="utf-8")
+    spare.write_bytes(content if isinstance(content, bytes) else content.encode())
     spare.replace(path)

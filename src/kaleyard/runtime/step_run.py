@@ -71,7 +71,7 @@ def run_step(given: ExecutorInput, step_folder: Path, project: Path | None = Non
             cwd = work_folder(
                 folder, project or step_folder / "project", interface.data["project"], interface.place.notebook or ""
             )
-            _execute(numbered, executed, values, cwd, folder, interface)
+            _execute(numbered, executed, values, cwd, folder, interface, page=PAGE in given.outputs)
             records = _records(folder, interface, executed)
         except KaleyardError as caught:
             failed = caught
@@ -124,7 +124,14 @@ def _prepare(given: ExecutorInput, interface: _Interface, folder: Path, guard: S
 
 
 def _execute(
-    notebook: Path, executed: Path, values: Mapping[str, Any], cwd: Path, folder: Path, interface: _Interface
+    notebook: Path,
+    executed: Path,
+    values: Mapping[str, Any],
+    cwd: Path,
+    folder: Path,
+    interface: _Interface,
+    *,
+    page: bool,
 ) -> None:
     _environment(folder, interface)
     logging.getLogger("papermill").setLevel(logging.ERROR)
@@ -133,8 +140,9 @@ def _execute(
 
     from kaleyard.runtime.engine import ENGINE
 
-    # The page is made after the cells, but what it needs can be imported while they run.
-    threading.Thread(target=import_module, args=("nbconvert.exporters.html",), daemon=True).start()
+    if page:
+        # It is made after the cells, but what it needs can be imported while they run.
+        threading.Thread(target=import_module, args=("nbconvert.exporters.html",), daemon=True).start()
     try:
         papermill.execute_notebook(
             str(notebook),
