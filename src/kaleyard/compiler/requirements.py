@@ -98,7 +98,7 @@ class Lock:
 
         Raises ProjectError for a distribution that is not in the lock.
         """
-        waiting = [normal_name(name) for name in names]
+        waiting = sorted(map(normal_name, names), reverse=True)  # the first that lacks is told, whatever the hash seed
         found: set[str] = set()
         while waiting:
             name = waiting.pop()

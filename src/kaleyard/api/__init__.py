@@ -1,0 +1,9 @@
+"""The verbs as functions: what the command line, notebooks and scripts call. A file for each thing they are about."""
+
+from __future__ import annotations
+
+from kaleyard.api.images import build
+from kaleyard.api.notebooks import Compiled, check, compile, pipeline_notebooks, read, show  # noqa: A004 - verbs' names
+from kaleyard.api.running import run
+
+__all__ = ["Compiled", "build", "check", "compile", "pipeline_notebooks", "read", "run", "show"]
