@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kaleyard.api import build, check, compile, read, run, show  # noqa: A004 - the verbs' names
+    from kaleyard.api import build, check, compile, doctor, read, run, show  # noqa: A004 - the verbs' names
     from kaleyard.errors import KaleyardError
     from kaleyard.local.record import Run, load_run
     from kaleyard.notebook.findings import Finding
@@ -23,6 +23,7 @@ __all__ = [
     "build",
     "check",
     "compile",
+    "doctor",
     "load_run",
     "read",
     "run",
@@ -37,6 +38,7 @@ _HOME = {
     "build": "kaleyard.api",
     "check": "kaleyard.api",
     "compile": "kaleyard.api",
+    "doctor": "kaleyard.api",
     "load_run": "kaleyard.local.record",
     "read": "kaleyard.api",
     "run": "kaleyard.api",

@@ -1,0 +1,69 @@
+"""doctor: what is missing here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from kaleyard.errors import OutsideError
+
+if TYPE_CHECKING:
+    from kaleyard.diagnosis.check import Finding
+    from kaleyard.diagnosis.findings import Diagnosis
+
+__all__ = ["doctor"]
+
+_GOOD, _OPTIONAL, _BAD = "green", "yellow", "red"
+
+
+@click.command()
+@click.option(
+    "--for",
+    "purpose",
+    default="local",
+    show_default=True,
+    metavar="PURPOSE",
+    help="local, containers, kind, minikube, k3d, microk8s, cluster (one that is there) or submit.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, and nothing else.")
+def doctor(purpose: str, as_json: bool) -> None:
+    """What is missing, too old or too small here for a purpose, each with its fix; in less than five seconds.
+
+    Exits with 4 if something that the purpose needs cannot be used. Example: kaleyard doctor --for kind
+    """
+    from kaleyard import api
+
+    diagnosis = api.doctor(purpose)
+    if as_json:
+        click.echo(json.dumps(diagnosis.to_dict(), indent=1))
+    else:
+        _print(diagnosis)
+    if diagnosis.stops:
+        sys.exit(OutsideError.exit_code)
+
+
+def _print(diagnosis: Diagnosis) -> None:
+    needed = [f for f in diagnosis.findings if f.needed]
+    others = [f for f in diagnosis.findings if not f.needed]
+    width = max(len(f.name) for f in diagnosis.findings)
+    click.echo(f"needed for {diagnosis.purpose}:")
+    for finding in needed:
+        _print_one(finding, width)
+    click.echo("not needed for it:")
+    for finding in others:
+        _print_one(finding, width)
+    stops = len(diagnosis.stops)
+    what = f"{stops} to mend" if stops else "all that is needed is here"
+    click.echo(click.style(f"{diagnosis.purpose}: {what}", fg=_BAD if stops else _GOOD, bold=True))
+
+
+def _print_one(finding: Finding, width: int) -> None:
+    colour = _BAD if finding.stops else _OPTIONAL if not finding.will_do or finding.state == "tight" else _GOOD
+    state = click.style(f"{finding.state:<8}", fg=colour)
+    click.echo(f"  {state} {finding.name:<{width}}  {finding.what}")
+    # What nobody asked for needs no fix: a list of everything one could install would hide what matters.
+    if finding.fix and (finding.needed or finding.state not in {"missing", "unset"}):
+        click.echo(f"           {'':<{width}}  {finding.fix}")

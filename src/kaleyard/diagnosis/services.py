@@ -1,0 +1,132 @@
+"""Checks of what is reached over a network: registry, Kubernetes, Kubeflow Pipelines, and the clock against theirs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from kaleyard.diagnosis.check import LIMIT, Check, Finding, Machine, State, ask, version_in
+from kaleyard.diagnosis.compatibility import range_of
+from kaleyard.errors import KaleyardError
+
+__all__ = ["CHECKS"]
+
+_SKEW = 60  # seconds: beyond it signatures and tokens are refused, and certificates look too old or too new
+_SECONDS = LIMIT - 0.5
+
+
+class RegistryAnswers(Check):
+    """Start it, or name another: registry in pyproject.toml, or KALEYARD_REGISTRY."""
+
+    code, name = "KD301", "registry"
+
+    def look(self, machine: Machine) -> Finding:
+        """Whether the project's registry answers, and lets us in."""
+        from kaleyard.cluster.credentials import find_credentials
+        from kaleyard.cluster.registry import Registry, split_repository
+
+        try:
+            host, path = split_repository(f"{machine.project.registry}/kaleyard-doctor")
+            Registry(host).digest(path, "latest")
+        except KaleyardError as error:
+            refused = "refuses" in error.what
+            return self.found("refused" if refused else "silent", error.what, fix=error.fix or "")
+        login = "logged in" if find_credentials(host, path) else "without a login"
+        return self.found("fine", f"{machine.project.registry} answers, {login}")
+
+
+class Kubernetes(Check):
+    """Make a cluster (templates/cluster/kind.sh up), or choose one: kubectl config use-context NAME."""
+
+    code, name = "KD302", "Kubernetes"
+
+    def look(self, machine: Machine) -> Finding:
+        """The version of the cluster that kubectl speaks to."""
+        del machine
+        command = shutil.which("kubectl")
+        context = ask([command, "config", "current-context"]) if command else None
+        if command is None or context is None or not context.good or not context.said:
+            return self.found("unset", "kubectl has no cluster chosen")
+        answer = ask([command, "version", "--output=json", "--request-timeout=3s"])
+        try:
+            told = json.loads(answer.said).get("serverVersion", {}).get("gitVersion", "")
+        except ValueError:
+            told = ""
+        version = version_in(told)
+        if not version:
+            return self.found("silent", f"the cluster of context {context.said} does not answer: {answer.complaint}")
+        wanted = range_of("kubernetes")
+        judged = wanted.judge(version)
+        state: State = "old" if judged == "old" else "new" if judged else "fine"
+        more = f"; tested are {wanted}" if judged else ""
+        fix = "Take a cluster of a tested version, or go on at your own risk."
+        return self.found(state, f"{version} (context {context.said}){more}", fix=fix, version=version)
+
+
+class Pipelines(Check):
+    """Say where it is in KALEYARD_KFP_HOST; `templates/cluster/kind.sh forward` opens that of a cluster here."""
+
+    code, name = "KD303", "Kubeflow Pipelines"
+
+    def look(self, machine: Machine) -> Finding:
+        """Whether its API answers, and its version."""
+        del machine
+        host = kfp_host()
+        if not host:
+            return self.found("unset", "KALEYARD_KFP_HOST does not say where it is")
+        import requests
+
+        try:
+            answer = requests.get(f"{host}/apis/v1beta1/healthz", timeout=_SECONDS)
+            answer.raise_for_status()
+            version = version_in(str(answer.json().get("tag_name", "")))
+        except (requests.RequestException, ValueError, AttributeError) as error:
+            return self.found("silent", f"{host} does not answer as its API does: {type(error).__name__}")
+        wanted = range_of("kfp")
+        judged = wanted.judge(version)
+        state: State = "old" if judged == "old" else "new" if judged else "fine"
+        more = f"; needed is {wanted}" if judged else ""
+        return self.found(state, f"{version} at {host}{more}", fix=f"Install {wanted}.", version=version)
+
+
+class Clock(Check):
+    """Set it: sudo timedatectl set-ntp true (Windows with WSL: wsl --shutdown, then open it anew)."""
+
+    code, name = "KD304", "clock"
+
+    def look(self, machine: Machine) -> Finding:
+        """The time here against the one that the registry, or Kubeflow Pipelines, tells with its answer."""
+        from kaleyard.cluster.registry import is_loopback
+
+        host = machine.project.registry.partition("/")[0]
+        asked = [f"{'http' if is_loopback(host) else 'https'}://{host}/v2/"]
+        asked += [told] if (told := kfp_host()) else []
+        for url in asked:
+            theirs = _date(url)
+            if theirs is not None:
+                off = (datetime.now(UTC) - theirs).total_seconds()
+                where = f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} {url}"
+                return self.found("refused", where) if abs(off) > _SKEW else self.found("fine", f"as that of {url}")
+        return self.found("unsure", "nobody tells the time: neither registry nor Kubeflow Pipelines answers")
+
+
+def kfp_host() -> str:
+    """Where Kubeflow Pipelines is said to be, "" if nobody says."""
+    return os.environ.get("KALEYARD_KFP_HOST", "").rstrip("/")
+
+
+def _date(url: str) -> datetime | None:
+    """What time a server says it is, to the second."""
+    import requests
+
+    try:
+        answer = requests.head(url, timeout=_SECONDS / 2, allow_redirects=False)
+        return parsedate_to_datetime(answer.headers["Date"])
+    except (requests.RequestException, KeyError, ValueError):
+        return None
+
+
+CHECKS: tuple[type[Check], ...] = (RegistryAnswers, Kubernetes, Pipelines, Clock)
