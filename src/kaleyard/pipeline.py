@@ -49,10 +49,14 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A value a step takes: the variable's name and the step that makes it."""
+    """A value a step takes: the variable's name and the step that makes it.
+
+    `changed` are names that functions in the value may read, and that mean something else by the time it is taken.
+    """
 
     name: str
     step: str
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,5 +226,5 @@ def _step(data: Mapping[str, Any]) -> Step:
     lists = {k: tuple(v) for k, v in data.items() if isinstance(v, (list, tuple))}
     lists["cells"] = tuple(Cell(**c) for c in data["cells"])
     lists["setup"] = tuple(Cell(**c) for c in data["setup"])
-    lists["inputs"] = tuple(Input(**i) for i in data["inputs"])
+    lists["inputs"] = tuple(Input(**{**i, "changed": tuple(i["changed"])}) for i in data["inputs"])
     return Step(**{**data, **lists, "settings": Settings(**told)})

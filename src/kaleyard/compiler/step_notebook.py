@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kaleyard.pipeline import Pipeline, Step
+from kaleyard.pipeline import Input, Pipeline, Step
 from kaleyard.runtime.contract import METADATA
 
 __all__ = ["cell_numbers", "code_only", "step_notebook"]
@@ -26,7 +26,7 @@ def step_notebook(pipeline: Pipeline, step: Step) -> bytes:
         cells.append(_cell("parameters", lines, role="parameters", tags=["parameters"]))
     cells += [_cell(f"setup-{n}", [c.source], role="setup") for n, c in enumerate(step.setup, 1)]
     if step.inputs:
-        lines = [_IMPORT, "", *(f"{i.name} = _kaleyard_values.load({i.name!r})" for i in step.inputs)]
+        lines = [_IMPORT, "", *map(_load, step.inputs)]
         cells.append(_cell("load", lines, role="load"))
     cells += [_cell(f"cell-{n}", [c.source], role="user", kind=c.kind) for n, c in enumerate(step.cells, 1)]
     lines = [f"_kaleyard_values.save({name!r}, {name})" for name in step.outputs]
@@ -70,6 +70,11 @@ def cell_numbers(step: Step) -> str:
     It is told to the step beside its notebook: numbers shift with every cell added above, the content does not.
     """
     return ",".join(str(c.number) for c in (*step.setup, *step.cells))
+
+
+def _load(taken: Input) -> str:
+    changed = f", changed={taken.changed!r}" if taken.changed else ""
+    return f"{taken.name} = _kaleyard_values.load({taken.name!r}{changed})"
 
 
 def _interface(pipeline: Pipeline, step: Step) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from kaleyard.notebook.compose import Reference, reference, refuse_circle
 from kaleyard.notebook.known import Known
 from kaleyard.notebook.needs import Needs
 from kaleyard.notebook.origins import Origins
+from kaleyard.notebook.outdated import Outdated
 from kaleyard.notebook.outline import Outline, OutlineStep, read_outline
 from kaleyard.notebook.parameters import Declared, read_metrics, read_parameters
 from kaleyard.notebook.paths import trace
@@ -53,6 +54,7 @@ class Reading:
     parts: list[Reading] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
     origins: Origins = field(default_factory=lambda: Origins({}, {}))
+    outdated: Outdated = field(default_factory=lambda: Outdated({}))
 
     def walk(self) -> Iterator[Reading]:
         """The reading itself and those of all its parts."""

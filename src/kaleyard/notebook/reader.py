@@ -12,6 +12,7 @@ from kaleyard.notebook.code import Unit
 from kaleyard.notebook.flow import resolve
 from kaleyard.notebook.needs import Needs, find_needs
 from kaleyard.notebook.origins import Origins
+from kaleyard.notebook.outdated import Outdated
 from kaleyard.notebook.outline import OutlineStep
 from kaleyard.notebook.parameters import CellProblem
 from kaleyard.notebook.parts import GENERATED, Reading, kale_tags, read_part
@@ -34,10 +35,10 @@ def read(path: Path, project: Project) -> Reading:
     code = {name: c for part in parts for name, c in part.code.items()}
     code = {name: code[name] for name in reading.order}
     flows = resolve(list(code.values()))
-    origins = Origins(code, flows)
+    origins, outdated = Origins(code, flows), Outdated(code)
     for part in parts:
         part.flows = {name: flows[name] for name in part.code}
-        part.origins = origins
+        part.origins, part.outdated = origins, outdated
         _add_results(part)
     pipeline = _pipeline(reading, _parameters(parts))
     for part in parts:
@@ -116,7 +117,7 @@ def _step(reading: Reading, step: OutlineStep, parameters: Sequence[Parameter]) 
         cells=(*_setup(flow.late, reading), *_own_cells(notebook, step), *_renamings(reading.code[step.name])),
         setup=_setup(flow.setup, reading),
         parameters=tuple(p.name for p in parameters if p.name in flow.parameters),
-        inputs=tuple(Input(n, flow.inputs[n]) for n in sorted(flow.inputs)),
+        inputs=tuple(Input(n, m, reading.outdated.names(m, step.name)) for n, m in sorted(flow.inputs.items())),
         outputs=tuple(sorted(flow.outputs)),
         after=tuple(sorted(flow.upstream - set(flow.inputs.values()))),
         packages=tuple(sorted(needs.packages)),

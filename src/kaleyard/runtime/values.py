@@ -10,7 +10,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,17 @@ _LOADED: dict[str, tuple[Any, list[str]]] = {}
 _SAVED: dict[str, tuple[Any, Path]] = {}
 
 
-def load(name: str) -> Any:
-    """The value that an earlier step made under this name. Raises DataError if it is not as it was saved."""
+def load(name: str, *, changed: Collection[str] = ()) -> Any:
+    """The value that an earlier step made under this name; `changed` are names that mean something else since then.
+
+    Raises DataError if it is not as it was saved, or if a function in it reads one of these names.
+    """
     told = _io()["inputs"].get(name)
     if told is None:
         raise DataError(f"no earlier step handed over `{name}`")
     extra = dict(told.get("extra") or {})
     sharers = extra.pop(_SHARES, "")
-    value = formats.load(name, told["format"], Path(told["path"]), told.get("sha256"), extra)
+    value = formats.load(name, told["format"], Path(told["path"]), told.get("sha256"), extra, changed)
     if sharers:
         _LOADED[name] = (value, sharers.split(","))
     return value

@@ -21,10 +21,11 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,12 +35,14 @@ from kaleyard.errors import DataError, KaleyardError, OutsideError
 from kaleyard.runtime.formats.arrays import Masked, Npy, Sparse
 from kaleyard.runtime.formats.base import Format, RefusedError, type_name
 from kaleyard.runtime.formats.contents import digest
+from kaleyard.runtime.formats.definitions import check_classes, fingerprint, referred
 from kaleyard.runtime.formats.fallback import Cloudpickle
 from kaleyard.runtime.formats.frames import Parquet
 from kaleyard.runtime.formats.images import Png
 from kaleyard.runtime.formats.models import Skops
 from kaleyard.runtime.formats.paths import PathFormat
 from kaleyard.runtime.formats.python import JSON
+from kaleyard.runtime.formats.reads import noting_reads
 from kaleyard.runtime.formats.tables import Arrow, Polars
 from kaleyard.runtime.formats.tensors import Safetensors
 from kaleyard.runtime.formats.tree import Tree
@@ -47,6 +50,7 @@ from kaleyard.runtime.formats.tree import Tree
 __all__ = ["Described", "Format", "Saved", "describe", "digest", "formats", "is_open", "load", "save"]
 
 _GROUP = "kaleyard.formats"
+_CLASSES = "classes"
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,8 @@ def save(name: str, value: object, path: Path) -> Saved:
             if not kept.accepts(value):
                 continue
             try:
-                extra = dict(kept.save(value, draft) or {})
+                with referred() as classes:
+                    extra = dict(kept.save(value, draft) or {})
                 sha256, size = digest(draft)
             except DataError as error:
                 reasons.append(error)
@@ -134,14 +139,26 @@ def save(name: str, value: object, path: Path) -> Saved:
                     _remove(path)
                 draft.replace(path)
                 closed = "" if is_open(kept.name) else _why(value, reasons)
+                if classes and not closed:
+                    # A name alone may come to mean another class; a pickle has the code itself.
+                    extra[_CLASSES] = json.dumps({n: fingerprint(c) for n, c in sorted(classes.items())})
                 return Saved(name, kept.name, extra.pop("suffix", kept.suffix), sha256, size, extra, closed)
     raise _refusal(name, value, reasons)
 
 
 def load(
-    name: str, format_name: str, path: Path, sha256: str | None = None, extra: Mapping[str, str] | None = None
+    name: str,
+    format_name: str,
+    path: Path,
+    sha256: str | None = None,
+    extra: Mapping[str, str] | None = None,
+    changed: Collection[str] = (),
 ) -> object:
-    """The value that `save` wrote to `path`. Raises DataError if it is not there as it was saved."""
+    """The value that `save` wrote to `path`.
+
+    `changed` are names of the notebook that mean something else by now. Raises DataError if the value is not there as
+    it was saved, or if a function in it reads one of them.
+    """
     kept = next((kept for kept in formats() if kept.name == format_name), None)
     if kept is None:
         known = ", ".join(kept.name for kept in formats())
@@ -152,8 +169,12 @@ def load(
         raise DataError(f"the file of `{name}` is missing: {path}.", fix=again)
     if sha256 is not None and digest(path)[0] != sha256:
         raise DataError(f"the file of `{name}` is not what was saved: {path} has changed since.", fix=again)
+    given = {**(extra or {}), "name": name}
     try:
-        return kept.load(path, {**(extra or {}), "name": name})
+        check_classes(json.loads(given.pop(_CLASSES, "{}")))
+        with noting_reads() as reads:
+            value = kept.load(path, given)
+        _check_reads(name, reads.intersection(changed))
     except KaleyardError as error:
         raise DataError(f"`{name}` cannot be loaded: {error.what}", fix=error.fix) from error
     except ImportError as error:
@@ -163,6 +184,16 @@ def load(
         # Whatever a library, or a class of the user's own, says about the file.
         what = f"`{name}` cannot be loaded from {path} as {format_name}: {type(error).__name__}: {error}"
         raise DataError(what, fix="Use the same versions of its packages in both steps.") from error
+    return value
+
+
+def _check_reads(name: str, outdated: Collection[str]) -> None:
+    if outdated:
+        names = " and ".join(f"`{read}`" for read in sorted(outdated))
+        raise DataError(
+            f"a function in it reads {names} as it was when `{name}` was made, and it has changed since",
+            fix=f"Pass {names} to the function as an argument, or call the function by its own name.",
+        )
 
 
 def _added() -> Iterator[Format]:

@@ -12,15 +12,27 @@ import importlib
 import sys
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from kaleyard.errors import DataError
 
-__all__ = ["Cached", "Sent", "class_named", "find", "fingerprint", "reference", "same_version"]
+__all__ = [
+    "Cached",
+    "Sent",
+    "check_classes",
+    "class_named",
+    "find",
+    "fingerprint",
+    "reference",
+    "referred",
+    "same_version",
+]
 
 _MISSING = object()
+_referred: ContextVar[dict[str, type]] = ContextVar("classes that were named")
 # What `functools.lru_cache` and `functools.cache` make of a function.
 Cached = functools._lru_cache_wrapper  # noqa: SLF001
 
@@ -37,7 +49,36 @@ def reference(cls: type) -> str:
     """A class as `module:name`. Raises DataError when that name would not lead back to it."""
     if find(cls.__module__, cls.__qualname__) is not cls:
         raise DataError(f"{cls.__module__}.{cls.__qualname__} is not the name of its class.")
-    return f"{cls.__module__}:{cls.__qualname__}"
+    told = f"{cls.__module__}:{cls.__qualname__}"
+    if cls.__module__ == "__main__":
+        _referred.get({})[cls.__qualname__] = cls
+    return told
+
+
+@contextmanager
+def referred() -> Iterator[dict[str, type]]:
+    """The notebook's classes that `reference` named in here, by name."""
+    found: dict[str, type] = {}
+    token = _referred.set(found)
+    try:
+        yield found
+    finally:
+        _referred.reset(token)
+
+
+def check_classes(told: Mapping[str, str]) -> None:
+    """Make sure that these classes, told by name and fingerprint, are still what the notebook calls so.
+
+    Raises DataError for one that is defined otherwise here: a value of it would become one of another class. One that
+    is missing, and one told by another version of Python, are left to whoever looks them up.
+    """
+    for name, before in told.items():
+        found = find("__main__", name)
+        if isinstance(found, type) and same_version(before) and fingerprint(found) != before:
+            raise DataError(
+                f"the class `{name}` is defined otherwise here than where the value was made.",
+                fix=f"Give the definitions of `{name}` a name each, or keep one, in a cell tagged `functions`.",
+            )
 
 
 def class_named(told: str) -> type:

@@ -24,8 +24,9 @@ import cloudpickle
 from kaleyard.errors import DataError
 from kaleyard.runtime.formats.definitions import Cached, Sent, find, fingerprint, same_version
 from kaleyard.runtime.formats.encoding import Encoder, dumps
+from kaleyard.runtime.formats.reads import note_reads, noting_reads
 
-__all__ = ["cached", "cached_property", "definition", "pickled"]
+__all__ = ["cached", "cached_property", "definition", "pickled", "with_state"]
 
 _PROTOCOL = 5
 # What most values are made of: not worth a look.
@@ -50,7 +51,9 @@ def definition(name: str, is_class: bool, code: bytes | None, told: str) -> Any:
     elif code is None:
         fix = f"Define `{name}` in a cell tagged `functions`, so that every step has it."
         raise DataError(f"`{name}` is missing here.", fix=fix)
-    return _noted(_made(code), name, code, told)
+    made, reads = _made(code)
+    note_reads(reads)
+    return _noted(made, name, code, told)
 
 
 def _noted(found: Any, name: str, code: bytes | None, told: str) -> Any:
@@ -65,6 +68,13 @@ def cached(function: Any, maxsize: int | None, typed: bool) -> Any:
     return functools.lru_cache(maxsize, typed)(function)
 
 
+def with_state(function: Any, told: tuple[Any, Any]) -> None:
+    """Give a function that was made from its code the rest of it, and note the globals it brings along."""
+    setter, state = told
+    note_reads(state[1]["__globals__"])
+    setter(function, state)
+
+
 def cached_property(function: Any, name: str) -> Any:
     """The property that keeps what the function gives, under this name in a class."""
     made: functools.cached_property[Any] = functools.cached_property(function)
@@ -73,9 +83,11 @@ def cached_property(function: Any, name: str) -> Any:
 
 
 @functools.lru_cache(maxsize=1024)
-def _made(code: bytes) -> Any:
+def _made(code: bytes) -> tuple[Any, frozenset[str]]:
     # Kept, so that two values of a class that was made here have one class.
-    return pickle.loads(code)  # noqa: S301
+    with noting_reads() as names:
+        made = pickle.loads(code)  # noqa: S301
+    return made, frozenset(names)
 
 
 def _dumps(value: object, ids: dict[Any, str] | None, *, by_value: bool = False, bare: bool = False) -> bytes:
@@ -154,6 +166,9 @@ class _Pickler(_Python):  # type: ignore[misc]
         reduced = cloudpickle.Pickler.reducer_override(self, obj)
         if self._bare and isinstance(obj, types.FunctionType):
             reduced[2][1].update(__globals__={}, _cloudpickle_submodules=[])
+        if isinstance(obj, types.FunctionType) and obj.__module__ == "__main__":
+            *start, setter = reduced
+            return (*start[:2], (setter, start[2]), *start[3:], with_state)
         # A class made anew has a random id in cloudpickle, by which a process knows it when it comes again.
         return self._with_id(obj, reduced) if isinstance(obj, type) and isinstance(reduced, tuple) else reduced
 
