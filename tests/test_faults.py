@@ -90,6 +90,20 @@ def test_a_step_past_its_time_is_stopped_with_notebook_page_and_no_process_left(
     assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "987"]]
 
 
+def test_a_step_whose_own_process_is_killed_still_has_its_cells_to_show(project: Path) -> None:
+    path = notebook(
+        project / "notebooks" / "killed.ipynb",
+        ("import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(60)", "step:killed"),
+    )
+    # A cold kernel is a child of the step's process.
+    done = run(path, cold=True)
+    step = done.steps["killed"]
+    assert step.error is not None
+    assert "killed by SIGKILL" in step.error["what"]
+    assert "os.getppid()" in (done.folder / str(step.notebook)).read_text()
+    assert "getppid" in (done.folder / str(step.page)).read_text()
+
+
 def test_a_value_that_was_not_made_is_named_with_the_cell_that_could_have(project: Path) -> None:
     path = notebook(
         project / "notebooks" / "lost.ipynb",

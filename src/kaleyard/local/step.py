@@ -80,6 +80,7 @@ class StepWork:
             self._execute()
             record.state = "done"
         finally:
+            self._keep_notebook()
             record.seconds = round(time.monotonic() - began, 3)
             record.times |= phases(self.folder / "step.executed.ipynb", record.started, record.seconds)
             self._note_files()
@@ -161,6 +162,12 @@ class StepWork:
         write_whole(task.executor_input, json.dumps(self._executor_input(task.output_file)))
         self.executor.run(task)
         self._read_output(task.output_file)
+
+    def _keep_notebook(self) -> None:
+        """Where the step's process was killed before it wrote its executed notebook: the cells it was given."""
+        executed = self.folder / "step.executed.ipynb"
+        if not executed.is_file() and (self.folder / "step.ipynb").is_file():
+            write_whole(executed, self.notebook)
 
     def _expected(self) -> Sequence[str]:
         """The modules this step imports; at the first step the executor hears of those to come as well."""

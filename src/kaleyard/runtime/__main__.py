@@ -10,13 +10,12 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from kaleyard.errors import KaleyardError
 from kaleyard.runtime.contract import STEP_FOLDER
 from kaleyard.runtime.executor_io import read_executor_input
-from kaleyard.runtime.failure import Stopped
 from kaleyard.runtime.step_run import run_step
+from kaleyard.runtime.stopping import Stopped, caught, listen
 
 __all__ = ["main"]
 
@@ -29,8 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--project", type=Path, help="the project's root, if not project/ in the step's folder")
     parser.add_argument("--guard", action="append", default=[], help="an input that later steps also take")
     options = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _stop)
-    signal.signal(signal.SIGINT, _stop)
+    listen()
     _watch_parent()
     try:
         given = read_executor_input(options.executor_input)
@@ -40,17 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(*([traceback] if traceback else []), error, sep="\n", file=sys.stderr, flush=True)  # noqa: T201
         return error.exit_code
     except Stopped:
+        caught()
         return 128 + signal.SIGTERM
     finally:
         _end_children()
     return 0
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    # A second signal must not interrupt the clean-up after the first.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise Stopped
 
 
 def _watch_parent() -> None:

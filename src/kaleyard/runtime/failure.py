@@ -11,8 +11,9 @@ from typing import Any
 
 from kaleyard.errors import CellError, DataError, KernelDiedError, Place, StepError, StepStoppedError, StepTimeoutError
 from kaleyard.runtime.contract import METADATA
+from kaleyard.runtime.stopping import Stopped
 
-__all__ = ["Stopped", "explain"]
+__all__ = ["explain"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _UNBOUND = re.compile(r"name '(\w+)' is not defined")
@@ -21,10 +22,6 @@ _SIGNALS = {
     "SIGKILL": (" (out of memory, perhaps)", "Give the step more memory, or less data."),
     "SIGSEGV": (" (a crash in compiled code)", "Find the package that crashes; another version of it may not."),
 }
-
-
-class Stopped(BaseException):
-    """The step was told to stop (SIGTERM, Ctrl-C); not an Exception, so that nothing on the way swallows it."""
 
 
 def explain(error: BaseException, executed: Path, place: Place) -> StepError:

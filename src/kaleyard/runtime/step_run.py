@@ -29,9 +29,10 @@ from kaleyard.runtime.contract import (
     artifact_name,
 )
 from kaleyard.runtime.executor_io import ExecutorInput, write_executor_output, write_whole
-from kaleyard.runtime.failure import Stopped, explain
+from kaleyard.runtime.failure import explain
 from kaleyard.runtime.imports import skip_iri_grammar
 from kaleyard.runtime.parameters import coerce
+from kaleyard.runtime.stopping import Stopped, caught
 from kaleyard.runtime.work_folder import scratch, work_folder
 
 __all__ = ["run_step"]
@@ -154,6 +155,7 @@ def _execute(
             engine_name=ENGINE,
         )
     except (Exception, Stopped) as error:
+        caught()
         raise explain(error, executed, interface.place) from error
 
 
