@@ -10,8 +10,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -242,7 +240,9 @@ def test_kubeflow_pipelines_may_be_unset_silent_or_something_else(
     ("version", "state"),
     [("v1.32.9", "old"), ("v1.33.0", "fine"), ("v1.36.7-eks-1", "fine"), ("v1.37.0", "new"), ("", "silent")],
 )
-def test_kubernetes_is_judged_by_the_chosen_cluster(tools: Path, tmp_path: Path, version: str, state: State) -> None:
+def test_kubernetes_is_judged_by_the_chosen_cluster(
+    tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, state: State
+) -> None:
     assert look("Kubernetes", tmp_path).state == "unset"
     program(tools, "kubectl", "exit 1")
     assert look("Kubernetes", tmp_path).state == "unset"
@@ -251,6 +251,8 @@ def test_kubernetes_is_judged_by_the_chosen_cluster(tools: Path, tmp_path: Path,
     found = look("Kubernetes", tmp_path)
     assert found.state == state
     assert "there" in found.what
+    monkeypatch.setenv("KALEYARD_KUBE_CONTEXT", "elsewhere")
+    assert "elsewhere" in look("Kubernetes", tmp_path).what
 
 
 def test_a_clock_that_is_off_is_told_by_the_registry(tmp_path: Path) -> None:
@@ -366,7 +368,7 @@ def test_the_matrix_agrees_with_what_the_project_declares(repository: Path) -> N
         value("kfp.nothing")
 
 
-def test_scripts_get_values_of_the_matrix_by_running_the_module() -> None:
-    command = [sys.executable, "-m", "kaleyard.diagnosis.compatibility", "kfp.version", "ways.kind.image"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [value("kfp.version"), value("ways.kind.image")]
+def test_scripts_get_values_of_the_matrix_by_their_names() -> None:
+    done = CliRunner().invoke(cli, ["doctor", "--value", "kfp.version", "--value", "ways.kind.image"])
+    assert done.output.split() == [value("kfp.version"), value("ways.kind.image")]
+    assert CliRunner().invoke(cli, ["doctor", "--value", "kfp"]).exception

@@ -28,14 +28,20 @@ _GOOD, _OPTIONAL, _BAD = "green", "yellow", "red"
     metavar="PURPOSE",
     help="local, containers, kind, minikube, k3d, microk8s, cluster (one that is there) or submit.",
 )
+@click.option("--value", "keys", multiple=True, metavar="KEY", help="Print this of the versions that fit together.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, and nothing else.")
-def doctor(purpose: str, as_json: bool) -> None:
+def doctor(purpose: str, keys: tuple[str, ...], as_json: bool) -> None:
     """What is missing, too old or too small here for a purpose, each with its fix; in less than five seconds.
 
     Exits with 4 if something that the purpose needs cannot be used. Example: kaleyard doctor --for kind
     """
     from kaleyard import api
 
+    if keys:
+        from kaleyard.diagnosis.compatibility import value
+
+        click.echo("\n".join(map(value, keys)))
+        return
     diagnosis = api.doctor(purpose)
     if as_json:
         click.echo(json.dumps(diagnosis.to_dict(), indent=1))

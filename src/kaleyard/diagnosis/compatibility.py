@@ -1,8 +1,7 @@
-"""What fits together: `templates/cluster/compatibility.yaml`, read. Run as a module it prints values, for scripts."""
+"""What fits together: `templates/cluster/compatibility.yaml`, read."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -100,8 +99,3 @@ def room_for(name: str) -> Room:
     """What `local` runs or a `cluster` need of a machine."""
     told = compatibility()["machine"][name]
     return Room(Size(**told["minimum"]), Size(**told["recommended"]))
-
-
-if __name__ == "__main__":
-    for asked in sys.argv[1:]:
-        sys.stdout.write(f"{value(asked)}\n")

@@ -47,23 +47,23 @@ class Kubernetes(Check):
         """The version of the cluster that kubectl speaks to."""
         del machine
         command = shutil.which("kubectl")
-        context = ask([command, "config", "current-context"]) if command else None
-        if command is None or context is None or not context.good or not context.said:
+        context = os.environ.get("KALEYARD_KUBE_CONTEXT") or (_current(command) if command else "")
+        if command is None or not context:
             return self.found("unset", "kubectl has no cluster chosen")
-        answer = ask([command, "version", "--output=json", "--request-timeout=3s"])
+        answer = ask([command, "--context", context, "version", "--output=json", "--request-timeout=3s"])
         try:
             told = json.loads(answer.said).get("serverVersion", {}).get("gitVersion", "")
         except ValueError:
             told = ""
         version = version_in(told)
         if not version:
-            return self.found("silent", f"the cluster of context {context.said} does not answer: {answer.complaint}")
+            return self.found("silent", f"the cluster of context {context} does not answer: {answer.complaint}")
         wanted = range_of("kubernetes")
         judged = wanted.judge(version)
         state: State = "old" if judged == "old" else "new" if judged else "fine"
         more = f"; tested are {wanted}" if judged else ""
         fix = "Take a cluster of a tested version, or go on at your own risk."
-        return self.found(state, f"{version} (context {context.said}){more}", fix=fix, version=version)
+        return self.found(state, f"{version} (context {context}){more}", fix=fix, version=version)
 
 
 class Pipelines(Check):
@@ -116,6 +116,12 @@ class Clock(Check):
 def kfp_host() -> str:
     """Where Kubeflow Pipelines is said to be, "" if nobody says."""
     return os.environ.get("KALEYARD_KFP_HOST", "").rstrip("/")
+
+
+def _current(command: str) -> str:
+    """The context that kubectl has chosen, "" if it has none."""
+    answer = ask([command, "config", "current-context"])
+    return answer.said if answer.good else ""
 
 
 def _date(url: str) -> datetime | None:
