@@ -29,6 +29,7 @@ def test_the_wheel_holds_the_package_its_assets_and_the_templates(built: Path, r
     ours = {p.relative_to(source.parent).as_posix() for p in source.rglob("*") if p.is_file() and p.suffix != ".pyc"}
     assert ours <= names
     assert "kaleyard/templates/step/Dockerfile.j2" in names
+    assert "kaleyard/templates/cluster/compatibility.yaml" in names
     others = {n for n in names - ours if not n.startswith("kaleyard-") and not n.startswith("kaleyard/templates/")}
     assert others == set()
     assert not any(n.endswith(".ipynb") for n in names)
