@@ -12,11 +12,12 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	2>/dev/null && { echo $$p; break; }; done)
 UV := $(shell command -v uv 2>/dev/null)
 NOTEBOOK ?= notebooks/housing.ipynb
+WAY ?= kind
 # A composition has no values of its own to compare: its parts have.
 CHECKED := notebooks/housing.ipynb notebooks/compare
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit notebooks components compile bench docs lock clean
+.PHONY: help run test lint unit notebooks components compile bench docs cluster lock clean
 
 help: ## these targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -62,6 +63,9 @@ compile: $(READY) ## components/ from the notebooks
 bench: $(READY) ## Kaleyard and its peers on the same work; ARGS="--help" tells more
 	$(BIN)/python -m benchmarks $(ARGS)
 
+cluster: $(READY) ## a cluster with Kubeflow Pipelines; WAY=kind, minikube, k3d or microk8s, ARGS=down undoes it
+	templates/cluster/$(WAY).sh $(or $(ARGS),up)
+
 lock: ## new versions into requirements.lock (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header --upgrade \
 	  pyproject.toml -o requirements.lock
@@ -72,3 +76,4 @@ clean: ## everything that was made
 docs: $(READY) ## the pages that are written from the code
 	$(BIN)/python -m kaleyard.notebook.rules.reference > docs/rules.md
 	$(BIN)/python docs/formats.py > docs/formats.md
+	$(BIN)/python docs/compatibility.py > docs/how-to/what-fits.md

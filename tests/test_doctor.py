@@ -123,6 +123,13 @@ def test_a_tool_is_missing_then_fine_then_too_old_then_refuses(name: str, tools:
     assert found.fix
 
 
+def test_a_microk8s_that_is_too_new_is_told_with_its_channels(tools: Path, tmp_path: Path) -> None:
+    program(tools, "microk8s", says("MicroK8s v1.37.0 revision 9000"))
+    found = look("microk8s", tmp_path)
+    assert found.state == "new"
+    assert "snap refresh" in found.fix
+
+
 def test_an_engine_that_does_not_answer_is_refused_with_the_fix(tools: Path, tmp_path: Path) -> None:
     for why, fix in (("Cannot connect to the Docker daemon", "Start it"), ("permission denied", "Join its group")):
         dead = DEAD.replace("Cannot connect to the Docker daemon", why)

@@ -1,6 +1,6 @@
 """The cluster's manifests: they build, Kubernetes' schemas allow them, and nothing of ours may more than it must.
 
-What is ours is built whole, by the real kubectl or kustomize. Of what others make (Kubeflow Pipelines, KServe,
+What is ours is built whole, by the real kubectl. Of what others make (Kubeflow Pipelines, KServe,
 cert-manager, the Prometheus operator) only the address is ours: no test fetches it, a few objects stand in for it.
 """
 

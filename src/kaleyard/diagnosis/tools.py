@@ -7,7 +7,7 @@ import shutil
 from typing import ClassVar
 
 from kaleyard.diagnosis.check import Answer, Check, Finding, Machine, ask, version_in
-from kaleyard.diagnosis.compatibility import Range, tool_minimum
+from kaleyard.diagnosis.compatibility import Range, range_of, tool_minimum
 from kaleyard.diagnosis.machine import CLUSTERS, judge, room
 
 __all__ = ["CHECKS"]
@@ -130,6 +130,14 @@ class Microk8s(Tool):
 
     code, name = "KD209", "microk8s"
     question = ("version",)
+
+    def served(self, command: str, version: str, machine: Machine) -> Finding:
+        """Its Kubernetes, which must not be newer than what was tested either."""
+        wanted = range_of("kubernetes")
+        if wanted.judge(version):
+            fix = "Choose a channel with a tested version: snap info microk8s, then snap refresh --channel=..."
+            return self.found("new", f"{version}; tested are {wanted}", fix=fix, version=version)
+        return super().served(command, version, machine)
 
 
 def _json(text: str) -> dict[str, object]:
