@@ -200,6 +200,15 @@ LATE = "# kaleyard: disable=KY105\n"
         ([("a = 1", "step:p"), ("print(a)", "step:q"), ("b = 2", "step:p")], []),
         ([("b = 1", "step:p"), ("a = 1", "step:o"), ("print(a)", "step:q"), ("b = 2", "step:p")], []),
         ([("a = 1", "step:p"), ("a = 2", ""), ("print(a)", "step:q"), ("b = 2", "step:p")], []),
+        # Both are split, and the other one uses the name in its own later part alone.
+        ([("a = 1", "step:p"), ("b = 1", "step:q"), ("a = 2", "step:p"), ("print(a, b)", "step:q")], []),
+        ([("a = 1", "step:p"), ("b = 1", "step:q"), ("a = 2", "step:p"), ("a = b", "step:q")], []),
+        ([("a = 1", "step:p"), ("def f(): return a", "step:q"), ("a = 2", "step:p"), ("print(f())", "step:q")], []),
+        ([("a = 1", "step:p"), ("b = a", "step:q"), ("a = 2", "step:p"), ("print(a, b)", "step:q")], [(3, "p", "q")]),
+        (
+            [("a = 1", "step:p"), ("def f(): return a\nf()", "step:q"), ("a = 2", "step:p"), ("print(a)", "step:q")],
+            [(3, "p", "q")],
+        ),
     ],
 )
 def test_a_later_part_of_a_step_that_gives_steps_between_a_new_value_is_told(

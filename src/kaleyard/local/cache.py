@@ -94,7 +94,7 @@ class Cache:
 
         Raises OutsideError if the cache cannot be written: an entry is in force whole or not at all.
         """
-        folder = self._folder(key)
+        folder, made = self._folder(key), None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(prefix="entry-", dir=folder))
@@ -109,6 +109,9 @@ class Cache:
             write_whole(folder / _CURRENT, made.name)
             self._clear(folder, made)
         except OSError as error:
+            # What there is of it would only fill the disk.
+            if made is not None:
+                shutil.rmtree(made, ignore_errors=True)
             raise OutsideError(
                 f"{self.root} cannot be written: {error.strerror}",
                 fix="Free the disk, or set cache in [tool.kaleyard].",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from kaleyard.errors import OutsideError
+from kaleyard.runtime.executor_io import write_whole
 
 __all__ = ["Artifact", "Run", "RunState", "StepRun", "StepState", "load_run"]
 
@@ -98,10 +99,8 @@ class Run:
     def save(self) -> None:
         """Write run.json, whole or not at all. Raises OutsideError if the folder cannot be written."""
         path = self.folder / "run.json"
-        spare = path.with_suffix(".json.part")
         try:
-            spare.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=True) + "\n", encoding="utf-8")
-            spare.replace(path)
+            write_whole(path, json.dumps(self.to_dict(), indent=1, allow_nan=True) + "\n")
         except OSError as error:
             raise OutsideError(f"{path} cannot be written: {error.strerror}", fix="Free the disk.") from error
 

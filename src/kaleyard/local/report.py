@@ -17,6 +17,7 @@ from kaleyard.errors import OutsideError
 from kaleyard.local.profile import MEANINGS, PHASES
 from kaleyard.local.record import Run, StepRun
 from kaleyard.pipeline import Pipeline
+from kaleyard.runtime.executor_io import write_whole
 
 __all__ = ["write_report"]
 
@@ -39,10 +40,8 @@ _MOST_METRICS = 24
 def write_report(run: Run) -> None:
     """Write the run's report, whole or not at all. Raises OutsideError if the folder cannot be written."""
     page = _page(run)
-    spare = run.report.with_suffix(".html.part")
     try:
-        spare.write_text(page, encoding="utf-8")
-        spare.replace(run.report)
+        write_whole(run.report, page)
     except OSError as error:
         raise OutsideError(f"{run.report} cannot be written: {error.strerror}", fix="Free the disk.") from error
 

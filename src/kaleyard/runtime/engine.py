@@ -5,6 +5,8 @@ An engine is papermill's own way of saying how a notebook is run; see `papermill
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from typing import Any
 
 from nbformat import NotebookNode
@@ -19,6 +21,8 @@ __all__ = ["ENGINE", "MOST_OUTPUT"]
 ENGINE = "kaleyard"
 # Characters of output kept of one cell; a cell that prints for ever would fill the memory otherwise.
 MOST_OUTPUT = 20_000_000
+# What a carriage return has overwritten. From the start of the line: from anywhere takes the square of its length.
+_REWRITTEN = re.compile(r"^.*\r(?=[^\n])", re.MULTILINE)
 
 
 class _Client(PapermillNotebookClient):  # type: ignore[misc]
@@ -60,9 +64,32 @@ class StepEngine(Engine):  # type: ignore[misc]
             timeout=None,
             # Nobody waits for what a kernel would like to do at its end: its values are handed over.
             shutdown_kernel="immediate",
-            coalesce_streams=True,
+            # nbclient's own joining takes minutes for a line of a million characters.
+            coalesce_streams=False,
+            on_cell_executed=_join_streams,
         )
         return client.execute()
+
+
+def _join_streams(cell: NotebookNode, **_: Any) -> None:
+    """Make one text of each stream of the cell, without what a carriage return has overwritten; stdout comes first."""
+    texts: dict[str, list[str]] = {}
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            texts.setdefault(output.name, []).append(output.text)
+    joined, done = [], set()
+    for output in cell.outputs:
+        if output.output_type != "stream":
+            joined.append(output)
+        elif output.name not in done:
+            done.add(output.name)
+            joined.append(new_output("stream", name=output.name, text=_REWRITTEN.sub("", "".join(texts[output.name]))))
+    names = [output.get("name") for output in joined]
+    if ("stderr", "stdout") in pairwise(names):
+        # They come as they like: neighbours are put in one order.
+        place = names.index("stderr")
+        joined[place], joined[place + 1] = joined[place + 1], joined[place]
+    cell.outputs = joined
 
 
 def _length(content: dict[str, Any]) -> int:

@@ -87,8 +87,12 @@ def write_executor_output(given: ExecutorInput, metadata: Mapping[str, Mapping[s
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all, its folder made if need be."""
+    """Write a file whole or not at all, its folder made if need be. Raises OSError, and leaves nothing then."""
     path.parent.mkdir(parents=True, exist_ok=True)
     spare = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    spare.write_bytes(content if isinstance(content, bytes) else content.encode())
-    spare.replace(path)
+    try:
+        spare.write_bytes(content if isinstance(content, bytes) else content.encode())
+        spare.replace(path)
+    except OSError:
+        spare.unlink(missing_ok=True)
+        raise

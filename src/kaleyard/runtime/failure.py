@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import re
 import signal
@@ -42,7 +43,8 @@ def explain(error: BaseException, executed: Path, place: Place) -> StepError:
         exited = next((c for c in cells if _exited(c)), None)
         what = "the cell called sys.exit, so the step's values were not handed over" if exited else error.what
         return StepError(what, place=_at(exited, place), fix="Let the step run to its last cell.")
-    return StepError(f"the step could not be run: {type(error).__name__}: {error}", place=place)
+    fix = "Free the disk, or set TMPDIR to a larger one." if getattr(error, "errno", None) == errno.ENOSPC else None
+    return StepError(f"the step could not be run: {type(error).__name__}: {error}", place=place, fix=fix)
 
 
 def _cell_error(error: Any, cells: list[dict[str, Any]], place: Place) -> StepError:

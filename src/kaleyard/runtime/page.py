@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from kaleyard.runtime.executor_io import write_whole
+
 __all__ = ["write_page"]
 
 _ASSETS = Path(__file__).parent / "assets"
@@ -23,7 +25,7 @@ _FOLDED = {"setup": "Setup", "load": "Load inputs", "save": "Save outputs"}
 # The richest form that needs no script.
 _FORMS = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain", "text/latex")
 
-_REWRITTEN = re.compile(r".*\r(?=[^\n])")  # a progress bar's earlier states
+_REWRITTEN = re.compile(r"^.*\r(?=[^\n])", re.MULTILINE)  # a progress bar's earlier states
 _DRAWN = re.compile(r"<script.*?</script\s*>|<style.*?</style\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 
@@ -35,9 +37,7 @@ def write_page(notebook: Path, target: Path, title: str) -> None:
     Raises OSError if `notebook` cannot be read or `target` cannot be written.
     """
     text = notebook.read_text(encoding="utf-8", errors="replace")
-    spare = target.with_name(target.name + ".part")
-    spare.write_text(_page(text, notebook.name, title), encoding="utf-8", errors="replace")
-    spare.replace(target)
+    write_whole(target, _page(text, notebook.name, title).encode(errors="replace"))
 
 
 def _page(text: str, name: str, title: str) -> str:

@@ -87,17 +87,16 @@ def _undeclared(text: str, whole: bool, folder: Path, root: Path, files: set[str
     """What is wrong with a path, or nothing."""
     try:
         if text.startswith("/"):
-            path = Path(text)
-            if whole and path != root and path.is_relative_to(root) and path.exists():
-                return f"`{text}` is an absolute path into the project, which no other machine has"
-            return ""
+            # Whether it is there does not matter: it may be a part of a path, or the place of a result.
+            inside = root in (path := Path(text).resolve(), *path.parents) and root != Path("/")
+            return f"`{text}` is an absolute path into the project, which no other machine has" if inside else ""
         if whole:
             lost = not (folder / text).exists() and (root / text).is_file() and text not in files
             return f"`{text}` is meant from the project's folder, not from the notebook's" if lost else ""
         path = (folder / text).resolve()
         if path.is_dir() and path != root and path.is_relative_to(root):
-            inside = path.relative_to(root).as_posix() + "/"
-            if not any(f.startswith(inside) for f in files):
+            below = path.relative_to(root).as_posix() + "/"
+            if not any(f.startswith(below) for f in files):
                 return f"a file in `{text}` is named by a computed path"
     except OSError:
         pass

@@ -84,9 +84,8 @@ class LatePart(Rule[Reading]):
             for name in sorted(step.names.gives) if between else ():
                 late = step.given_in(name)
                 for other in between:
-                    flow = subject.flows[other.name]
-                    takes = flow.inputs.get(name) == step.name or name in other.names.gives
-                    if other.cells[0] < late and takes:
+                    takes = subject.flows[other.name].inputs.get(name) == step.name or name in other.names.gives
+                    if takes and _works_on(name, other, late):
                         what = f"`{name}` has a new value here, below step {other.name}, which uses or makes it"
                         yield self.found(Place(subject.notebook.name, late, step.name), what)
                         break
@@ -150,6 +149,15 @@ def _same(alias: Mapping[str, frozenset[str]], name: str) -> set[str]:
             found.add(one)
             todo += [*alias.get(one, ()), *(n for n, roots in alias.items() if one in roots)]
     return found
+
+
+def _works_on(name: str, step: StepCode, before: int) -> bool:
+    """Whether a cell of the step above that cell number reads the name or gives it a value."""
+    for names in (u.names for u in step.units if u.cell < before):
+        later = {n for what in names.definitions.values() for n in what.reads}
+        if name in names.gives or name in {*names.reads, *names.maybe_reads, *names.through} - later:
+            return True
+    return False
 
 
 def _reads_apart(
