@@ -190,12 +190,15 @@ def test_no_secret_is_written_anywhere(folder: Path, ours: list[dict[str, Any]])
 def test_versions_in_the_kustomizations_are_those_of_the_matrix(folder: Path) -> None:
     texts = {p.relative_to(folder).as_posix(): p.read_text() for p in folder.rglob("*.yaml")}
     told = {
-        "kfp/kustomization.yaml": (r"kubeflow/pipelines/.*\?ref=(\S+)", "kfp.version"),
-        "kfp/cluster-scoped/kustomization.yaml": (r"kubeflow/pipelines/.*\?ref=(\S+)", "kfp.version"),
-        "kserve/kustomization.yaml": (r"kserve/kserve/.*\?ref=(\S+)", "kserve.version"),
+        "kfp/kustomization.yaml": (r"kubeflow/pipelines/.*\?ref=([^&\s]+)", "kfp.version"),
+        "kfp/cluster-scoped/kustomization.yaml": (r"kubeflow/pipelines/.*\?ref=([^&\s]+)", "kfp.version"),
+        "kserve/kustomization.yaml": (r"kserve/kserve/.*\?ref=([^&\s]+)", "kserve.version"),
         "kserve/settings.yaml": (r'kserve/(?:agent|router|storage-initializer):([^"]+)', "kserve.version"),
         "kserve/cert-manager/kustomization.yaml": (r"releases/download/([^/]+)/", "cert-manager.version"),
-        "prometheus-operator/kustomization.yaml": (r"prometheus-operator\?ref=(\S+)", "prometheus-operator.version"),
+        "prometheus-operator/kustomization.yaml": (
+            r"prometheus-operator\?ref=([^&\s]+)",
+            "prometheus-operator.version",
+        ),
     }
     for name, (pattern, key) in told.items():
         found = re.findall(pattern, texts[name])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 import click
@@ -69,7 +71,18 @@ def _print(diagnosis: Diagnosis) -> None:
 def _print_one(finding: Finding, width: int) -> None:
     colour = _BAD if finding.stops else _OPTIONAL if not finding.will_do or finding.state == "tight" else _GOOD
     state = click.style(f"{finding.state:<8}", fg=colour)
-    click.echo(f"  {state} {finding.name:<{width}}  {finding.what}")
+    lines = _wrapped(finding.what, width)
     # What nobody asked for needs no fix: a list of everything one could install would hide what matters.
     if finding.fix and (finding.needed or finding.state not in {"missing", "unset"}):
-        click.echo(f"           {'':<{width}}  {finding.fix}")
+        lines += _wrapped(finding.fix, width)
+    click.echo(f"  {state} {finding.name:<{width}}  {lines[0]}")
+    for line in lines[1:]:
+        click.echo(f"  {'':<8} {'':<{width}}  {line}")
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The text in lines as wide as the terminal leaves; one line where nobody looks at it."""
+    if not sys.stdout.isatty():
+        return [text]
+    room = max(40, shutil.get_terminal_size().columns - width - 14)
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]

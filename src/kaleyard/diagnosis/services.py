@@ -33,7 +33,7 @@ class RegistryAnswers(Check):
             Registry(host).digest(path, "latest")
         except KaleyardError as error:
             refused = "refuses" in error.what
-            return self.found("refused" if refused else "silent", error.what, fix=error.fix or "")
+            return self.found("refused" if refused else "silent", error.what, fix=(refused and error.fix) or "")
         login = "logged in" if find_credentials(host, path) else "without a login"
         return self.found("fine", f"{machine.project.registry} answers, {login}")
 

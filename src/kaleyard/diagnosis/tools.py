@@ -28,7 +28,9 @@ class Tool(Check):
         answer = ask([command, *self.question])
         version = version_in(answer.said)
         if not version:
-            return self.found("refused", f"{command} does not tell its version: {answer.complaint}")
+            told = f"{command} does not tell its version: {answer.complaint}"
+            fix = f"Try `{self.name} {' '.join(self.question)}` and mend what it says, or install it anew."
+            return self.found("refused", told, fix=fix)
         minimum = tool_minimum(self.name)
         if Range(minimum).judge(version):
             return self.found("old", f"{version}; needed is {minimum} or newer", version=version)
