@@ -146,6 +146,9 @@ def test_roles_name_every_verb_and_resource_and_reach_no_secret_but_by_name(ours
         ("pods", "get"),
         ("configmaps", "get"),
         ("secrets", "get"),
+        ("persistentvolumeclaims", "create"),
+        ("persistentvolumeclaims", "get"),
+        ("persistentvolumeclaims", "delete"),
         ("workflowtaskresults", "create"),
         ("workflowtaskresults", "patch"),
     }
