@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from benchmarks.workloads import Step, Work
 __all__ = [
     "Cell",
     "assignments",
-    "cell_seconds",
     "printed",
     "sources",
     "step_cells",
@@ -90,13 +88,6 @@ def written_metric(path: Path, name: str) -> float:
     """The metric that an executed notebook's cells printed. Raises ValueError if they did not."""
     outputs = (output for cell in _cells(path) for output in cell["outputs"])
     return printed("".join("".join(o["text"]) for o in outputs if o["output_type"] == "stream"), name)
-
-
-def cell_seconds(path: Path, source: str) -> float:
-    """How long the cell with that code ran in a notebook that nbclient executed."""
-    times = next(c["metadata"]["execution"] for c in _cells(path) if "".join(c["source"]) == source)
-    busy, idle = (datetime.fromisoformat(times[f"iopub.status.{word}"]) for word in ("busy", "idle"))
-    return (idle - busy).total_seconds()
 
 
 def _cells(path: Path) -> list[dict[str, Any]]:

@@ -6,11 +6,12 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-__all__ = ["AGAIN", "CHANGED", "DONE", "FIRST", "Results", "Row"]
+__all__ = ["AGAIN", "ALONE", "CHANGED", "DONE", "FIRST", "Results", "Row"]
 
 DONE = "done"
-# The phases that a run may have: everything from nothing, again as it is, again after an edit of a late step.
-FIRST, AGAIN, CHANGED = "nothing cached", "nothing changed", "one late step changed"
+# The phases that a run may have: everything from nothing, again as it is, again after an edit of a late step; and
+# that step by itself, from values that are there.
+FIRST, AGAIN, CHANGED, ALONE = "nothing cached", "nothing changed", "one late step changed", "the late step alone"
 
 
 @dataclass(frozen=True, slots=True)
