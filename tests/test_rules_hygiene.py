@@ -139,3 +139,28 @@ def test_a_code_that_no_rule_has_is_told_where_it_stands(code: str, advice: str,
     told = [f for f in found(tmp_path, SHOW, (f"# kaleyard: disable={code}, KY601\n2", "")) if f.code == "KY604"]
     assert [(f.place.cell, f.what, f.is_error) for f in told] == [(2, f"there is no rule {code}", False)]
     assert told[0].advice.startswith(advice)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "%load_ext kaleyard",
+        "%reload_ext kaleyard",
+        "%kaleyard check",
+        "x = 1\n%kaleyard run -p N=2",
+        "y = %kaleyard show",
+    ],
+)
+@pytest.mark.parametrize("tags", ["", "imports", "step:late"])
+def test_kaleyards_own_magic_must_not_become_a_steps_code(source: str, tags: str, tmp_path: Path) -> None:
+    found_here = [f for f in found(tmp_path, SHOW, (source, tags)) if f.code == "KY605"]
+    assert [(f.place.cell, f.is_error) for f in found_here] == [(2, True)]
+
+
+@pytest.mark.parametrize("tags", ["skip", "markdown"])
+def test_kaleyards_own_magic_may_stand_where_no_step_gets_it(tags: str, tmp_path: Path) -> None:
+    assert codes(tmp_path, SHOW, ("%load_ext kaleyard\n%kaleyard check", tags)) == []
+
+
+def test_other_magics_and_texts_about_kaleyard_are_no_commands(tmp_path: Path) -> None:
+    assert codes(tmp_path, ("%load_ext autoreload\nprint('%kaleyard check')  # kaleyard", "step:show")) == []

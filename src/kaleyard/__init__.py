@@ -54,3 +54,13 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext kaleyard`: `%kaleyard VERB ...` in a notebook or in IPython."""
+    import_module("kaleyard.jupyter").load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """`%unload_ext kaleyard`: the magic is gone."""
+    import_module("kaleyard.jupyter").unload(shell)

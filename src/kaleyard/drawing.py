@@ -88,7 +88,14 @@ def as_text(pipeline: Pipeline, width: int = 100) -> str:
     defaults = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     for parameter in pipeline.parameters:
         defaults.add_row(Text(parameter.name), Text(_said(parameter.default), overflow="ellipsis", no_wrap=True))
-    console = Console(width=width, file=io.StringIO(), color_system=None, legacy_windows=False, _environ={})
+    console = Console(
+        width=width,
+        file=io.StringIO(),
+        color_system=None,
+        force_jupyter=False,
+        legacy_windows=False,
+        _environ={},
+    )
     with console.capture() as text:
         console.print(Text(" · ".join(p for p in (pipeline.name, _count(pipeline), pipeline.notebook) if p)))
         for part in (steps, defaults):

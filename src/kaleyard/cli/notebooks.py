@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
+from kaleyard.cli.screen import screen
 from kaleyard.cli.types import NOTEBOOK
-
-if TYPE_CHECKING:
-    from kaleyard.notebook.findings import Finding
 
 __all__ = ["check", "compile_", "show"]
 
@@ -29,6 +26,10 @@ def show(notebook: Path, form: str, output: Path | None) -> None:
     """
     from kaleyard import api
 
+    asked = click.get_current_context().get_parameter_source("form") != ParameterSource.DEFAULT
+    if output is None and not asked:
+        screen().graph(api.read(notebook))
+        return
     text = api.show(notebook, form)
     if output is None:
         click.echo(text)
@@ -54,9 +55,7 @@ def check(notebooks: tuple[Path, ...], as_json: bool, as_sarif: bool) -> None:
     elif as_json:
         click.echo(json.dumps([f.to_dict() for f in findings], indent=1))
     else:
-        for finding in findings:
-            click.echo(f"{'disabled' if finding.disabled else finding.severity}: {finding}")
-        click.echo(_counted(findings))
+        screen().findings(findings)
     sys.exit(3 if any(f.is_error for f in findings) else 0)
 
 
@@ -83,15 +82,6 @@ def compile_(notebooks: tuple[Path, ...], only_check: bool) -> None:
         click.echo(f"{'removed' if state == 'left over' else 'wrote'} {result.folder / name}")
     if not result.changes:
         click.echo(f"the components of {names} were up to date")
-
-
-def _counted(findings: Sequence[Finding]) -> str:
-    """How many findings of each kind there are, in words."""
-    counts = {"error": 0, "warning": 0, "disabled": 0}
-    for finding in findings:
-        counts["disabled" if finding.disabled else finding.severity] += 1
-    told = [f"{n} {word}{'s' * (n != 1 and word != 'disabled')}" for word, n in counts.items() if n]
-    return ", ".join(told) or "no findings"
 
 
 def _write(path: Path, text: str) -> None:

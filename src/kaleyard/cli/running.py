@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from kaleyard.cli.screen import screen
 from kaleyard.cli.types import NOTEBOOK
 
 __all__ = ["run"]
@@ -46,7 +47,7 @@ def run(
     """
     from kaleyard import api
     from kaleyard.local.profile import profile_table
-    from kaleyard.local.reporter import make_reporter
+    from kaleyard.local.reporter import SilentReporter
     from kaleyard.project import find_project
 
     paths = [notebook] if notebook else api.pipeline_notebooks(find_project())
@@ -63,7 +64,7 @@ def run(
             run_timeout=run_timeout,
             runner=runner,
             cold=cold,
-            reporter=make_reporter(json=as_json),
+            reporter=SilentReporter() if as_json else screen().reporter(),
         )
         failed = failed or done.state != "done"
         if as_json:

@@ -22,7 +22,7 @@ _FORMAT = 4
 
 @dataclass(frozen=True, slots=True)
 class NotebookCell:
-    """One cell: its number (from 1, all cells counted), kind, source with plain line ends, tags and metadata."""
+    """One cell: its number (from 1, all cells counted), kind, source with plain line ends, tags, metadata, id."""
 
     number: int
     kind: Literal["code", "markdown", "raw"]
@@ -31,6 +31,7 @@ class NotebookCell:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     execution_count: int | None = None
     has_outputs: bool = False
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,4 +126,5 @@ def _cell(number: int, data: Any, name: str) -> NotebookCell:
         metadata=metadata,
         execution_count=count if isinstance(count, int) else None,
         has_outputs=bool(data.get("outputs")),
+        id=str(data.get("id", "")),
     )

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from kaleyard.errors import Place
 from kaleyard.notebook.code import parse_cell
 from kaleyard.notebook.findings import Finding, Rule
+from kaleyard.notebook.magics import magic_calls
 from kaleyard.notebook.reader import Reading
 from kaleyard.notebook.source import Notebook
 
@@ -40,9 +41,7 @@ class UnusedCell(Rule[Reading]):
 
     def check(self, subject: Reading) -> Iterable[Finding]:
         """Code cells without a role above the first step."""
-        outline = subject.outline
-        used = {n for s in outline.steps for n in s.cells}
-        used.update(outline.shared, outline.parameters, outline.metrics)
+        used = _used(subject)
         for cell in subject.notebook.code_cells:
             if cell.number not in used and "skip" not in cell.tags and cell.source.strip() and _runs(cell.source):
                 yield self.found(Place(subject.notebook.name, cell.number), "no step gets this code")
@@ -114,6 +113,38 @@ class UnknownRule(Rule[Notebook]):
                 yield self.found(Place(subject.name, cell), f"there is no rule {code}", advice=advice)
 
 
+class CommandInStep(Rule[Reading]):
+    """Tag the cell `skip`: it is for whoever writes the notebook, and a step has no Kaleyard to call."""
+
+    code = "KY605"
+    title = "`%kaleyard` in the code of a step"
+    example = (("print(1)", "step:show"), ("%load_ext kaleyard\n%kaleyard check", ""))
+
+    def check(self, subject: Reading) -> Iterable[Finding]:
+        """Kaleyard's own magic, or its loading, in cells that some step gets."""
+        used = _used(subject)
+        for cell in subject.notebook.code_cells:
+            if cell.number in used and "kaleyard" in cell.source:
+                tree = parse_cell(cell.source, Place())
+                told = [words for method, words in magic_calls(tree) if method == "run_line_magic"]
+                first = next((words for words in told if _calls_kaleyard(*words)), None)
+                if first:
+                    what = f"a step gets the line `%{' '.join(first).strip()}`"
+                    yield self.found(Place(subject.notebook.name, cell.number), what)
+
+
+def _calls_kaleyard(name: str, line: str = "", *_: str) -> bool:
+    return name == "kaleyard" or (name in ("load_ext", "reload_ext") and line.strip() == "kaleyard")
+
+
+def _used(subject: Reading) -> set[int]:
+    """The numbers of the cells that some step gets."""
+    outline = subject.outline
+    used = {n for s in outline.steps for n in s.cells}
+    used.update(outline.shared, outline.parameters, outline.metrics)
+    return used
+
+
 def _runs(source: str) -> bool:
     """Whether the cell does more than hold comments and texts; what cannot be parsed counts."""
     if re.search(r"(?m)^\s*[%!]", source):
@@ -123,4 +154,4 @@ def _runs(source: str) -> bool:
 
 
 NOTEBOOK_RULES: tuple[type[Rule[Notebook]], ...] = (StaleOutputs, Secret, UnknownRule)
-READING_RULES: tuple[type[Rule[Reading]], ...] = (UnusedCell,)
+READING_RULES: tuple[type[Rule[Reading]], ...] = (UnusedCell, CommandInStep)
