@@ -22,6 +22,7 @@ from container_engine import Engine, Kind
 # As the caller set them: conftest.py takes them away from every test.
 _REGISTRY = os.environ.get("KALEYARD_TEST_REGISTRY", "")
 _BASE = os.environ.get("KALEYARD_TEST_BASE_IMAGE", "")
+_ENGINE = os.environ.get("KALEYARD_TEST_ENGINE", "")
 _ADVICE = 'settings=$(.ci/engine start) && eval "$settings"'
 
 
@@ -35,9 +36,9 @@ def lacking(what: str, advice: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def engine() -> Engine:
-    """The engine that answers, Docker before Podman."""
+    """The engine that answers, Docker before Podman; the one that KALEYARD_TEST_ENGINE names, if it does."""
     kinds: tuple[Kind, ...] = get_args(Kind)
-    for kind in kinds:
+    for kind in (k for k in kinds if _ENGINE in ("", k)):
         command = shutil.which(kind)
         if command is None:
             continue

@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 import kaleyard.api as verbs
-from container_engine import Engine
+from container_engine import Engine, locked
 from kaleyard.cluster.images import build_images, local_images
 from kaleyard.cluster.options import Options
 from kaleyard.cluster.record import Built
@@ -287,12 +287,23 @@ def test_ctrl_c_ends_the_builder_too(place: Place) -> None:
 
 
 @engines
-@pytest.mark.skipif(shutil.which("buildah") is None, reason="there is no buildah: install it to build with it too")
-def test_buildah_is_a_builder_that_can_be_asked(place: Place) -> None:
-    from kaleyard.cluster.builders import find_builder
-    from kaleyard.cluster.processes import Commands
+@pytest.mark.parametrize("name", ["podman", "buildah"])
+def test_other_builders_build_and_push_too(place: Place, name: str) -> None:
+    if shutil.which(name) is None:
+        from engine import lacking
 
-    assert find_builder("buildah", Commands()).labels("localhost/kaleyard-none:1") is None
+        lacking(name, f"install {name} to build with it too")
+    place.write(("a = 1", "step:only"), ("print(a)", "step:told"))
+    with locked(name):
+        built = place.build(builder=name)
+    assert {image.state for image in built.steps.values()} == {"pushed"}
+    for image in built.steps.values():
+        _, _, digest = image.pinned.partition("@")
+        config = get(image.pinned, "blobs", get(image.pinned, "manifests", digest)["config"]["digest"])
+        assert config["config"]["Labels"]["kaleyard.key"] == image.key
+        assert config["config"]["User"] == "1000:0"
+    # Whoever built it, it is there for the others.
+    assert {image.state for image in place.build().steps.values()} == {"there"}
 
 
 def test_a_registry_that_is_down_is_told_before_any_builder_starts(bare: Place) -> None:

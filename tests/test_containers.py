@@ -84,6 +84,7 @@ class Made:
     pipeline: Pipeline
     project: Project
     images: dict[str, str]
+    engine: str
 
     def run(
         self, *names: str, images: dict[str, str] | None = None, check: bool = True, n: int = 3, **options: Any
@@ -91,7 +92,7 @@ class Made:
         """These steps run as containers, and those they need."""
         more: dict[str, Any] = {"wanted": frozenset(names), "cache": False} | options
         told = Options(**more)
-        with ContainerExecutor(images or self.images) as executor:
+        with ContainerExecutor(images or self.images, self.engine) as executor:
             if check:
                 executor.check(self.pipeline)
             return Runner(self.pipeline, self.project, {"N": n}, executor, SilentReporter(), told).run()
@@ -106,7 +107,7 @@ def made(engine: Engine, base_image: str, tmp_path_factory: pytest.TempPathFacto
     path = notebook(root / "notebooks" / "faults.ipynb", *CELLS)
     project = find_project(path)
     pipeline = load_pipeline(path, project)
-    return Made(pipeline, project, images(engine, pipeline, project))
+    return Made(pipeline, project, images(engine, pipeline, project), engine.kind)
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +245,7 @@ def test_a_stopped_run_stops_its_containers(made: Made) -> None:
 
 def test_a_step_stopped_as_it_begins_ends_at_once(made: Made) -> None:
     began = time.monotonic()
-    with ContainerExecutor(made.images) as executor:
+    with ContainerExecutor(made.images, made.engine) as executor:
         timer = threading.Timer(0.1, executor.stop)
         timer.start()
         told = Options(wanted=frozenset({"slow"}), cache=False)
@@ -273,7 +274,7 @@ from kaleyard.local.executor import StepTask
 folder, image = Path(sys.argv[1]), sys.argv[2]
 given = folder / "input.json"
 task = StepTask(Place("a.ipynb", step="slow"), folder, given, folder / "output.json", folder / "log.txt", folder)
-with ContainerExecutor({"slow": image}) as executor:
+with ContainerExecutor({"slow": image}, sys.argv[3]) as executor:
     executor.run(task)
 """
 
@@ -283,7 +284,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(made: Made, engine: Engin
     folder.mkdir(parents=True)
     told = {"inputs": {"artifacts": {}}, "outputs": {"artifacts": {}, "outputFile": str(folder / "output.json")}}
     (folder / "input.json").write_text(json.dumps(told))
-    command = [sys.executable, "-c", SCRIPT, str(folder), made.images["slow"]]
+    command = [sys.executable, "-c", SCRIPT, str(folder), made.images["slow"], made.engine]
     process = subprocess.Popen(command, start_new_session=True)
     mine = f"-{process.pid}-"
     deadline = time.monotonic() + 60
@@ -294,7 +295,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(made: Made, engine: Engin
     process.kill()
     process.wait()
     assert any(mine in name for name in engine.left())
-    with ContainerExecutor(made.images):
+    with ContainerExecutor(made.images, made.engine):
         assert not any(mine in name for name in engine.left())
 
 
@@ -319,10 +320,10 @@ def test_an_image_of_the_registry_is_pulled(
     engine.ask("tag", made.images["first"], name)
     engine.ask("push", "--quiet", name)
     engine.ask("image", "rm", name)
-    with ContainerExecutor({"first": name}) as executor:
+    with ContainerExecutor({"first": name}, made.engine) as executor:
         key = executor.environment(made.pipeline.step("first"), made.project)
     engine.ask("image", "rm", name)
-    with ContainerExecutor(made.images) as executor:
+    with ContainerExecutor(made.images, made.engine) as executor:
         assert executor.environment(made.pipeline.step("first"), made.project) == key
         assert executor.environment(made.pipeline.step("second"), made.project) != key
 

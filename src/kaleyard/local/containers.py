@@ -30,6 +30,7 @@ from kaleyard.local.executor import StepTask, log_tail, told_failure
 from kaleyard.pipeline import Pipeline, Step
 from kaleyard.project import Project
 from kaleyard.runtime.contract import CELLS_VARIABLE, COMMAND, STEP_FOLDER
+from kaleyard.runtime.failure import out_of_memory
 
 __all__ = ["ContainerExecutor"]
 
@@ -232,16 +233,7 @@ class ContainerExecutor:
             error = self._engine.refusal(str(state.get("Error") or log_tail(task)))
             raise OutsideError(f"the step was not started: {error.what}", place=place, fix=error.fix)
         if state.get("OOMKilled") and (failure is None or isinstance(failure, KernelDiedError)):
-            limit = memory_limit(task.settings, place)
-            raise KernelDiedError(
-                f"the step was killed: it used more memory than its limit, {_size(limit)}"
-                if limit
-                else "the step was killed: the machine has no memory left",
-                place=place,
-                fix="Raise its tag limit:memory, or give it less data; what it writes to /tmp counts as memory."
-                if limit
-                else "Give the machine more memory, or the step less data.",
-            )
+            raise out_of_memory(memory_limit(task.settings, place), place)
         raise failure or _ending(task, code)
 
 
@@ -257,14 +249,6 @@ def _ending(task: StepTask, code: int) -> StepError:
     except ValueError:
         name = f"signal {code - _SIGNALLED}"
     return KernelDiedError(f"the step's container was killed from outside by {name}{more}", place=task.place, fix=fix)
-
-
-def _size(number: int) -> str:
-    """A number of bytes in the largest unit it has a whole number of."""
-    for unit, size in (("Gi", 1024**3), ("Mi", 1024**2), ("Ki", 1024)):
-        if number % size == 0:
-            return f"{number // size}{unit}"
-    return f"{number} bytes"
 
 
 def _owner() -> str:

@@ -12,9 +12,10 @@ from typing import Any
 
 from kaleyard.errors import CellError, DataError, KernelDiedError, Place, StepError, StepStoppedError, StepTimeoutError
 from kaleyard.runtime.contract import METADATA
+from kaleyard.runtime.memory import exceeded_limit, told_size
 from kaleyard.runtime.stopping import Stopped
 
-__all__ = ["explain"]
+__all__ = ["explain", "out_of_memory"]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _UNBOUND = re.compile(r"name '(\w+)' is not defined")
@@ -97,10 +98,25 @@ def _dead(place: Place) -> StepError:
     code = exit_status()
     if code is not None and code < 0:
         name = signal.Signals(-code).name
+        if name == "SIGKILL" and (limit := exceeded_limit()):
+            return out_of_memory(limit, place)
         what, fix = _SIGNALS.get(name, ("", "Look for what sends the signal."))
         return KernelDiedError(f"the kernel was killed by {name}{what}", place=place, fix=fix)
     ending = f" with exit code {code}" if code is not None else ""
     return KernelDiedError(f"the kernel ended its own process{ending}", place=place, fix="Do not end Python in a cell.")
+
+
+def out_of_memory(limit: int, place: Place) -> KernelDiedError:
+    """The error about a step that needed more memory than it may have; `limit` in bytes, 0 if it is the machine's."""
+    return KernelDiedError(
+        f"the step was killed: it used more memory than its limit, {told_size(limit)}"
+        if limit
+        else "the step was killed: the machine has no memory left",
+        place=place,
+        fix="Raise its tag limit:memory, or give it less data; what it writes to /tmp counts as memory."
+        if limit
+        else "Give the machine more memory, or the step less data.",
+    )
 
 
 def _cells(executed: Path) -> list[dict[str, Any]]:

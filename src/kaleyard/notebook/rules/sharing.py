@@ -173,8 +173,6 @@ def _reads_apart(
         # In the step that changes it, two names from shared cells are still one object.
         if old and (step is not later[0] or name in here or other in flow.inputs):
             return step.name
-    if name in here and other in later[0].names.gives and other not in here and other not in later[0].names.makes:
-        return later[0].name
     return None
 
 
