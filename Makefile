@@ -17,10 +17,10 @@ WAY ?= kind
 CHECKED := notebooks/housing.ipynb notebooks/compare
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit notebooks components compile bench docs cluster lock clean
+.PHONY: help run test lint unit notebooks components compile bench docs cluster test-cluster lock clean
 
 help: ## these targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)$(UV)" || { echo "Kaleyard needs Python 3.11, 3.12 or 3.13; install one, or say PYTHON=..."; exit 4; }
@@ -65,6 +65,9 @@ bench: $(READY) ## Kaleyard and its peers on the same work; ARGS="--help" tells 
 
 cluster: $(READY) ## a cluster with Kubeflow Pipelines; WAY=kind, minikube, k3d or microk8s, ARGS=down undoes it
 	templates/cluster/$(WAY).sh $(or $(ARGS),up)
+
+test-cluster: $(READY) ## what only a live cluster can prove; KALEYARD_KUBE_CONTEXT says which
+	$(BIN)/pytest -q -m cluster tests/cluster $(ARGS)
 
 lock: ## new versions into requirements.lock (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header --upgrade \

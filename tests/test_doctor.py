@@ -220,16 +220,17 @@ def test_a_registry_is_fine_refused_or_silent(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("version", "state"), [("2.15.0", "old"), ("2.16.0", "fine"), ("2.17.3", "fine"), ("2.18.0", "new")]
+    ("version", "state"),
+    [("2.15.0", "old"), ("2.16.0", "fine"), ("2.17.3", "fine"), ("2.18.0", "new"), ("unknown", "unsure")],
 )
 def test_kubeflow_pipelines_is_judged_by_its_own_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, state: State
 ) -> None:
-    with server({"/apis/v1beta1/healthz": (200, json.dumps({"tag_name": version}))}) as host:
+    with server({"/apis/v2beta1/healthz": (200, json.dumps({"tag_name": version}))}) as host:
         monkeypatch.setenv("KALEYARD_KFP_HOST", f"http://{host}/")
         found = look("Kubeflow Pipelines", tmp_path)
-    assert (found.state, found.version) == (state, version)
-    assert found.fix or state == "fine"
+    assert (found.state, found.version or "unknown") == (state, version)
+    assert found.fix or found.will_do
 
 
 def test_kubeflow_pipelines_may_be_unset_silent_or_something_else(
@@ -238,7 +239,7 @@ def test_kubeflow_pipelines_may_be_unset_silent_or_something_else(
     assert look("Kubeflow Pipelines", tmp_path).state == "unset"
     monkeypatch.setenv("KALEYARD_KFP_HOST", "http://127.0.0.1:1")
     assert look("Kubeflow Pipelines", tmp_path).state == "silent"
-    with server({"/apis/v1beta1/healthz": (200, "<html>")}) as host:
+    with server({"/apis/v2beta1/healthz": (200, "<html>")}) as host:
         monkeypatch.setenv("KALEYARD_KFP_HOST", f"http://{host}")
         assert look("Kubeflow Pipelines", tmp_path).state == "silent"
 

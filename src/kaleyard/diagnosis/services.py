@@ -80,11 +80,13 @@ class Pipelines(Check):
         import requests
 
         try:
-            answer = requests.get(f"{host}/apis/v1beta1/healthz", timeout=_SECONDS)
+            answer = requests.get(f"{host}/apis/v2beta1/healthz", timeout=_SECONDS)
             answer.raise_for_status()
             version = version_in(str(answer.json().get("tag_name", "")))
         except (requests.RequestException, ValueError, AttributeError) as error:
             return self.found("silent", f"{host} does not answer as its API does: {type(error).__name__}")
+        if not version:
+            return self.found("unsure", f"{host} answers and does not tell its version")
         wanted = range_of("kfp")
         judged = wanted.judge(version)
         state: State = "old" if judged == "old" else "new" if judged else "fine"
