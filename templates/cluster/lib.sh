@@ -257,6 +257,7 @@ main() {
     shift
   done
   case $deadline in *[!0-9]* | "") usage ;; esac
+  [[ $with =~ ^((kserve|prometheus-operator)(,|$))*$ ]] || usage
   # Never whatever kubectl happens to have chosen: that may be somebody's production.
   [[ -n $context || -z $command ]] || fail "Say which cluster: --context NAME (kubectl config get-contexts lists them)"
   case $command in

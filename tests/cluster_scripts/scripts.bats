@@ -25,6 +25,8 @@ when() { grep -n -m 1 -- "$1" "$STATE/log" | cut -d : -f 1; }
   [ "$status" -eq 2 ]
   run "$scripts/kind.sh" up --deadline soon
   [ "$status" -eq 2 ]
+  run "$scripts/kind.sh" up --with kserve,nothing
+  [ "$status" -eq 2 ]
 }
 
 @test "kind, fresh: checks, makes cluster and registry, applies in order, waits, says what is next" {
