@@ -193,6 +193,17 @@ when() { grep -n -m 1 -- "$1" "$STATE/log" | cut -d : -f 1; }
   [ "$(when 'delete .*cluster/kfp$')" -lt "$(when 'delete .*cluster/kfp/cluster-scoped')" ]
 }
 
+@test "undoing goes on where kinds are gone already, and stops at any other refusal" {
+  run "$scripts/microk8s.sh" up
+  echo 'error: resource mapping not found for name: "x": no matches for kind "Y" in version "z/v1"' >"$STATE/delete-says"
+  run "$scripts/microk8s.sh" down
+  [ "$status" -eq 0 ]
+  echo 'Error from server (Forbidden): no' >>"$STATE/delete-says"
+  run "$scripts/microk8s.sh" down
+  [ "$status" -eq 4 ]
+  [[ $output == *"Forbidden"*"failed: removing ways/microk8s"* ]]
+}
+
 @test "an existing cluster: never without its name, never one that does not answer" {
   run "$scripts/cluster.sh" up
   [ "$status" -eq 4 ]
