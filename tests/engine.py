@@ -13,7 +13,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
 from typing import NoReturn, get_args
+from urllib.error import HTTPError
 
 import pytest
 
@@ -54,15 +58,21 @@ def registry(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     if _REGISTRY:
         yield _REGISTRY
         return
+    with serving_registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
+
+
+@contextmanager
+def serving_registry(folder: Path, more: str = "") -> Iterator[str]:
+    """A registry that keeps its things in that folder, with `more` settings: "127.0.0.1:PORT"."""
     command = shutil.which("docker-registry")
     if command is None:
         lacking("registry", "install docker-registry")
-    folder = tmp_path_factory.mktemp("registry")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     settings = f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}}}}}\nhttp: {{addr: '{address}'}}\n"
-    (folder / "registry.yml").write_text(settings, encoding="utf-8")
+    (folder / "registry.yml").write_text(settings + more, encoding="utf-8")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([command, "serve", str(folder / "registry.yml")], stdout=log, stderr=log)
     try:
@@ -90,6 +100,10 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
         try:
             with urllib.request.urlopen(address, timeout=5):
                 return
+        except HTTPError as error:
+            if error.code == HTTPStatus.UNAUTHORIZED:  # it asks who one is: it answers
+                return
+            raise
         except OSError:
             assert process.poll() is None, "the registry ended"
             assert time.monotonic() < deadline, "the registry does not answer"

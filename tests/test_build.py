@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,16 +217,96 @@ def test_a_tag_with_other_content_is_an_error_and_names_nothing(place: Place, en
 
 @engines
 def test_a_registry_that_is_lost_half_way_through_a_push_is_told_and_nothing_is_named(place: Place) -> None:
+    # Docker's engine would try for more than a minute.
+    builder = needed("podman")
     name = tiny(place, time.time_ns())
     host, _, path = place.registry.partition("/")
     with failing(host) as (proxy, fail):
         place.registry = f"{proxy}/{path}"
         fail.set()
-        with pytest.raises(OutsideError, match=rf"step {name}: pushing .*its last lines"):
-            place.build()
+        with locked("podman"):
+            with pytest.raises(OutsideError, match=rf"step {name}: pushing .*its last lines"):
+                place.build(builder=builder)
+            assert not (place.root / "build").exists()
+            fail.clear()
+            assert place.build(builder=builder).steps[name].state == "pushed"
+
+
+def needed(name: str) -> str:
+    """The name of a builder that is here; where it is not, the test is skipped, or fails in CI."""
+    if shutil.which(name) is None:
+        from engine import lacking
+
+        lacking(name, f"install {name} to build with it too")
+    return name
+
+
+# One of these is what `htpasswd -nbB` makes of the other.
+USER, PASSWORD, HASHED = "kale", "kept-to-oneself", "$2b$04$Otlm.evInmK6M/4uPs1cHeNtLV8S.ZhikRrHrI.naqo1rAFcd9tXe"
+
+
+@pytest.fixture
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry that lets in only who knows the password."""
+    folder = tmp_path_factory.mktemp("guarded")
+    (folder / "htpasswd").write_text(f"{USER}:{HASHED}\n")
+    auth = f"auth: {{htpasswd: {{realm: kaleyard, path: {folder}/htpasswd}}}}\n"
+    from engine import serving_registry
+
+    with serving_registry(folder, auth) as address:
+        yield address
+
+
+@engines
+@pytest.mark.parametrize("builder", ["docker", "podman"])
+def test_who_is_logged_in_pushes_and_the_password_is_nowhere(
+    place: Place, guarded: str, builder: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    needed(builder)
+    home = tmp_path_factory.mktemp("login")
+    place.registry = f"{guarded}/team"
+    monkeypatch.setenv("DOCKER_CONFIG", str(home))
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(home / "config.json"))
+    name = tiny(place, time.time_ns())
+    for password in (None, "another"):
+        log_in(home, guarded, password)
+        with locked(builder), pytest.raises(OutsideError, match=r"(?s)docker login|log in") as refusal:
+            place.build(builder=builder)
+        assert refusal.value.exit_code == 4
         assert not (place.root / "build").exists()
-        fail.clear()
-        assert place.build().steps[name].state == "pushed"
+    log_in(home, guarded, PASSWORD)
+    with locked(builder):
+        assert place.build(builder=builder).steps[name].state == "pushed"
+    secret = base64.b64encode(f"{USER}:{PASSWORD}".encode())
+    for path in (p for p in place.root.rglob("*") if p.is_file()):
+        content = path.read_bytes()
+        assert PASSWORD.encode() not in content, path
+        assert secret not in content, path
+
+
+def log_in(home: Path, registry: str, password: str | None) -> None:
+    auth = base64.b64encode(f"{USER}:{password}".encode()).decode()
+    (home / "config.json").write_text(json.dumps({"auths": {registry: {"auth": auth}} if password else {}}))
+
+
+@engines
+def test_a_platform_is_built_for_and_one_that_cannot_be_is_told(place: Place, engine: Engine) -> None:
+    own = engine.ask("version", "--format", "{{.Server.Os}}/{{.Server.Arch}}")
+    name = tiny(place, time.time_ns())
+    first = place.build(platform=own)
+    assert first.steps[name].state == "pushed"
+    digest = first.steps[name].pinned.partition("@")[2]
+    image = get(
+        first.steps[name].pinned, "blobs", get(first.steps[name].pinned, "manifests", digest)["config"]["digest"]
+    )
+    assert f"{image['os']}/{image['architecture']}" == own
+    # The base image is named by its digest, and is for this machine alone.
+    for builder in ("docker", "podman", "buildah"):
+        with (
+            locked(builder),
+            pytest.raises(OutsideError, match=r"(?s)the build failed.*base image is for .*, not for s390x"),
+        ):
+            place.build(platform="linux/s390x", builder=needed(builder))
 
 
 class failing:  # noqa: N801 - used as a function
@@ -289,10 +371,7 @@ def test_ctrl_c_ends_the_builder_too(place: Place) -> None:
 @engines
 @pytest.mark.parametrize("name", ["podman", "buildah"])
 def test_other_builders_build_and_push_too(place: Place, name: str) -> None:
-    if shutil.which(name) is None:
-        from engine import lacking
-
-        lacking(name, f"install {name} to build with it too")
+    needed(name)
     place.write(("a = 1", "step:only"), ("print(a)", "step:told"))
     with locked(name):
         built = place.build(builder=name)

@@ -34,6 +34,27 @@ def test_a_bill_of_materials_has_every_package_of_the_image_with_its_version_and
     assert not {"appnope", "pandas", "kfp"} & names, "for other systems, or of other steps"
 
 
+def test_a_bill_of_materials_is_valid_by_cyclonedxs_own_schema(repository: Path) -> None:
+    from jsonschema import Draft7Validator
+    from referencing import Registry
+    from referencing.jsonschema import DRAFT7
+
+    folder = Path(__file__).with_name("schemas") / "cyclonedx"
+    schemas = {
+        name: json.loads((folder / f"{name}.schema.json").read_text()) for name in ("bom-1.5", "spdx", "jsf-0.82")
+    }
+    # They refer to each other by the names of snapshots.
+    known = Registry().with_resources(
+        (f"http://cyclonedx.org/schema/{name}.SNAPSHOT.schema.json", DRAFT7.create_resource(schema))
+        for name, schema in schemas.items()
+    )
+    validator = Draft7Validator(schemas["bom-1.5"], registry=known)
+    whole = json.loads(made(repository))
+    assert not [error.message for error in validator.iter_errors(whole)]
+    for broken in ({"bomFormat": "other"}, {"components": [{"name": "no type"}]}, {"unknown": 1}):
+        assert not validator.is_valid(whole | broken)
+
+
 def test_who_needs_whom_is_told_and_every_reference_is_there(repository: Path) -> None:
     data = json.loads(made(repository))
     refs = {c["bom-ref"] for c in data["components"]} | {data["metadata"]["component"]["bom-ref"]}

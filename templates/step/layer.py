@@ -1,5 +1,6 @@
 """One layer of a step's image, made inside the build: the same bytes every time.
 
+    layer.py base                                               nothing: it only looks at the base image
     layer.py packages [--environment] [--without PATTERN]...    what /tmp/requirements.txt names
     layer.py code                                               modules that lie under /layer already
     layer.py files                                              files that lie there
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -24,6 +26,8 @@ ENVIRONMENT = Path("/opt/venv")
 REQUIREMENTS = Path("/tmp/requirements.txt")  # noqa: S108 - alone in a container
 # The build's secrets, and the variable by which pip learns of each.
 SECRETS = {Path("/run/secrets/ca"): "PIP_CERT", Path("/run/secrets/pipconf"): "PIP_CONFIG_FILE"}
+# What containers call the processors that Python tells of.
+PROCESSORS = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "s390x": "s390x", "riscv64": "riscv64"}
 # Every file's time: the start of 1980, since zip files know none before it.
 TIME = 315532800
 
@@ -31,10 +35,13 @@ TIME = 315532800
 def main() -> None:
     """Make the layer."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("kind", choices=("packages", "code", "files"))
+    parser.add_argument("kind", choices=("base", "packages", "code", "files"))
     parser.add_argument("--environment", action="store_true", help="the environment itself belongs to the layer")
     parser.add_argument("--without", action="append", default=[], help="what of the packages to leave out")
     told = parser.parse_args()
+    if told.kind == "base":
+        check_processor(os.environ.get("TARGETARCH", ""))
+        return
     inside = LAYER / ENVIRONMENT.relative_to("/")
     LAYER.mkdir(exist_ok=True)
     if told.environment:
@@ -45,6 +52,13 @@ def main() -> None:
     if told.kind != "files":
         compile_modules()
     level()
+
+
+def check_processor(wanted: str) -> None:
+    """That what runs here is for the processor that the image is built for, where the builder says which."""
+    here = PROCESSORS.get(platform.machine())
+    if here and wanted in PROCESSORS.values() and wanted != here:
+        sys.exit(f"The base image is for {here}, not for {wanted}: name one that is for it.")
 
 
 def install(inside: Path) -> None:
