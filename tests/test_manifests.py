@@ -231,7 +231,13 @@ STAND_INS: dict[str, tuple[str, list[dict[str, Any]]]] = {
                 "kind": "ConfigMap",
                 "metadata": {"name": "pipeline-install-config", "namespace": "kubeflow"},
                 "data": {"appVersion": "x", "defaultSecurityContextRunAsNonRoot": ""},
-            }
+            },
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": "ml-pipeline", "namespace": "kubeflow"},
+                "spec": {"template": {"spec": {"containers": [{"name": "ml-pipeline-api-server", "image": "x:1"}]}}},
+            },
         ],
     ),
     "kserve": (
@@ -294,6 +300,8 @@ def test_our_changes_to_what_others_make_take_effect(folder: Path, tmp_path: Pat
     if part == "kfp":
         config = named(objects, "ConfigMap", "pipeline-install-config")["data"]
         assert config == {"appVersion": "x", "defaultSecurityContextRunAsNonRoot": "true"}
+        (server,) = named(objects, "Deployment", "ml-pipeline")["spec"]["template"]["spec"]["containers"]
+        assert server["env"] == [{"name": "DEFAULTPIPELINERUNNERSERVICEACCOUNT", "value": "kaleyard-steps"}]
     if part == "kserve":
         settings = named(objects, "ConfigMap", "inferenceservice-config")["data"]
         assert json.loads(settings["deploy"]) == {"defaultDeploymentMode": "Standard"}

@@ -209,8 +209,9 @@ DONE
   [[ -z $registry ]] || echo "  export KALEYARD_REGISTRY=$registry"
   cat <<DONE
   kaleyard doctor --for submit
-  kaleyard build
-  kaleyard submit notebooks/housing.ipynb --service-account kaleyard-steps --wait
+  kaleyard build notebooks/housing.ipynb
+  kfp --endpoint http://127.0.0.1:8888 run create --experiment-name kaleyard \\
+    --package-file build/housing/pipeline.yaml
 DONE
 }
 
