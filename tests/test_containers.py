@@ -19,15 +19,15 @@ import psutil
 import pytest
 
 from container_engine import Engine, images, settings
-from kaleyard.errors import NotebookError, OutsideError, Place, UsageError
-from kaleyard.local import confinement, containers, engines
+from kaleyard.errors import OutsideError, Place
+from kaleyard.local import confinement, containers
 from kaleyard.local.containers import ContainerExecutor
 from kaleyard.local.executor import ProcessExecutor
 from kaleyard.local.record import Run
 from kaleyard.local.reporter import SilentReporter
 from kaleyard.local.runner import Options, Runner
 from kaleyard.notebook.rules import load_pipeline
-from kaleyard.pipeline import Pipeline, Settings
+from kaleyard.pipeline import Pipeline
 from kaleyard.project import Project, find_project
 from notebook_builder import notebook
 
@@ -264,6 +264,29 @@ def test_the_exit_code_survives_the_engines_command(made: Made, background: Thre
     assert json.loads(run.artifact("patient", "seven").read_text()) == 7
 
 
+def test_ctrl_c_of_the_command_leaves_no_container(made: Made, engine: Engine) -> None:
+    command = [sys.executable, "-m", "kaleyard", "run", "--runner", "container", "--only", "slow"]
+    command += [str(made.project.root / made.pipeline.notebook)]
+    before = set(made.project.runs_folder.rglob("begun"))
+    environment = dict(os.environ)
+    if made.engine == "podman":
+        # The command takes the first engine that answers.
+        environment["DOCKER_HOST"] = "unix:///nowhere.sock"
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 240
+    while not set(made.project.runs_folder.rglob("begun")) - before:
+        assert time.monotonic() < deadline, "the step did not begin"
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "Traceback" not in told
+    assert not any(f"-{process.pid}-" in name for name in engine.left())
+
+
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -352,78 +375,3 @@ def test_files_that_only_root_may_read_reach_a_step(made: Made) -> None:
     finally:
         os.umask(before)
     assert run.state == "done", [s.error for s in run.steps.values()]
-
-
-@pytest.mark.parametrize(
-    ("limit", "words"),
-    [
-        (("memory", "4 GB"), "limit memory is '4 GB'.*such as \"4Gi\""),
-        (("memory", "1Ki"), 'at least "6Mi"'),
-        (("memory", "lots"), "limit memory"),
-        (("cpu", "0"), "limit cpu is '0'.*such as \"500m\""),
-        (("cpu", "half"), "limit cpu"),
-    ],
-)
-def test_a_limit_that_cannot_be_is_refused(limit: tuple[str, str], words: str) -> None:
-    with pytest.raises(NotebookError, match=f"(?s)step one: the {words}|{words}"):
-        confinement.confinement(Settings(limits=(limit,)), PLACE)
-
-
-@pytest.mark.parametrize(
-    ("memory", "size"), [("512Mi", 512 << 20), ("4Gi", 4 << 30), ("1G", 10**9), ("8000000", 8_000_000)]
-)
-def test_limits_of_kubernetes_are_understood(memory: str, size: int) -> None:
-    settings = Settings(limits=(("memory", memory), ("cpu", "500m")))
-    options = confinement.confinement(settings, PLACE)
-    assert f"--memory={size}" in options
-    assert "--cpu-quota=50000" in options
-
-
-def test_a_network_that_is_neither_on_nor_off_is_refused() -> None:
-    with pytest.raises(NotebookError, match="kaleyard/network is 'host'"):
-        confinement.confinement(Settings(labels=((confinement.NETWORK_LABEL, "host"),)), PLACE)
-
-
-def test_an_engine_that_does_not_run_is_told_with_how_to_start_it(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    with monkeypatch.context() as patch:
-        patch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-        patch.setenv("CONTAINER_HOST", f"unix://{tmp_path}/none.sock")
-        with pytest.raises(OutsideError, match=f"{engine.kind} does not run") as caught:
-            ContainerExecutor({}, engine.kind).__enter__()
-    assert "Start" in str(caught.value)
-
-
-def test_an_engine_that_is_not_there_is_told_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(OutsideError, match=r"(?s)none of docker, podman is installed.*--runner process"):
-        ContainerExecutor({}).__enter__()
-    with pytest.raises(OutsideError, match=r"(?s)podman is not installed.*apt install podman"):
-        ContainerExecutor({}, "podman").__enter__()
-    with pytest.raises(UsageError, match="there is no engine lxc"):
-        ContainerExecutor({}, "lxc").__enter__()
-
-
-def test_an_engine_that_lets_only_others_in_says_how_to_join(engine: Engine) -> None:
-    if os.getuid() or engine.kind != "docker":
-        pytest.skip("only root can be somebody whom the engine does not let in")
-    command = [*engine.command, "ps"]
-    asked = subprocess.run(command, capture_output=True, text=True, user=54321, group=54321, check=False)
-    assert asked.returncode
-    refusal = engines.Engine("docker", engine.command[0]).refusal(asked.stderr)
-    assert "docker does not let you in" in refusal.what
-    assert "usermod -aG docker" in str(refusal.fix)
-
-
-def test_a_full_disk_of_the_engine_is_told() -> None:
-    said = "docker: Error response from daemon: mkdir /var/lib/docker/overlay2/x-init: no space left on device."
-    refusal = engines.Engine("docker", "docker").refusal(said)
-    assert "the disk of docker is full" in refusal.what
-    assert "docker system prune" in str(refusal.fix)
-
-
-def test_signals_have_their_names() -> None:
-    task: Any = type("Task", (), {"log": Path("/nowhere"), "place": PLACE})()
-    assert "SIGSEGV" in containers._ending(task, 128 + signal.SIGSEGV).what
-    assert "code 3" in containers._ending(task, 3).what
