@@ -102,7 +102,8 @@ class Step:
     """One step: its cells and what they need and give.
 
     `setup` holds what the step uses of the imports and functions (and of definitions in earlier steps), in the
-    notebook's order; `cells` are its own. `after` names steps that only come before it. `packages` are the
+    notebook's order; `cells` are its own. `remade` are values that setup makes and other steps may make again, each
+    with the use of a notebook that it belongs to. `after` names steps that only come before it. `packages` are the
     top-level modules it imports from installed distributions. `modules` and `files` are paths of the project,
     relative to its root, that travel with the step; `module_path` are the folders modules are imported from.
     """
@@ -114,6 +115,7 @@ class Step:
     inputs: tuple[Input, ...] = ()
     outputs: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    remade: Pairs = ()
     after: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
@@ -194,12 +196,14 @@ class Pipeline:
                 wanted.update(step.upstream)
         return tuple(n for n in self.names if n in wanted and n != name)
 
-    def shared_inputs(self, name: str) -> tuple[str, ...]:
-        """The inputs of a step that later steps also take as they are: it must not change them in place."""
+    def guarded(self, name: str) -> tuple[str, ...]:
+        """The values of a step that it must not change in place: later steps also take them, or make them again."""
         step = self.step(name)
         later = self.steps[self.names.index(name) + 1 :]
         taken = {i for s in later for i in s.inputs}
-        return tuple(i.name for i in step.inputs if i in taken and i.name not in step.outputs)
+        again = {r for s in later for r in s.remade}
+        names = [i.name for i in step.inputs if i in taken and i.name not in step.outputs]
+        return (*names, *(r[0] for r in step.remade if r in again and r[0] not in step.outputs))
 
     def defaults(self) -> dict[str, Any]:
         """Parameter names with their default values."""
@@ -226,5 +230,6 @@ def _step(data: Mapping[str, Any]) -> Step:
     lists = {k: tuple(v) for k, v in data.items() if isinstance(v, (list, tuple))}
     lists["cells"] = tuple(Cell(**c) for c in data["cells"])
     lists["setup"] = tuple(Cell(**c) for c in data["setup"])
+    lists["remade"] = tuple((name, use) for name, use in data["remade"])
     lists["inputs"] = tuple(Input(**{**i, "changed": tuple(i["changed"])}) for i in data["inputs"])
     return Step(**{**data, **lists, "settings": Settings(**told)})

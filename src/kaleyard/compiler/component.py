@@ -53,7 +53,7 @@ def make_component(pipeline: Pipeline, step: Step, image: str, name: str = "") -
     from kfp.dsl import structures
     from kfp.dsl.container_component_class import ContainerComponent
 
-    guards = [f"--guard={name}" for name in pipeline.shared_inputs(step.name)]
+    guards = [f"--guard={name}" for name in pipeline.guarded(step.name)]
     container = structures.ContainerSpecImplementation(
         image=image,
         command=list(COMMAND),

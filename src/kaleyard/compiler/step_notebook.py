@@ -25,15 +25,16 @@ def step_notebook(pipeline: Pipeline, step: Step) -> bytes:
         lines = [f"{n} = {types[n].default!r}" for n in step.parameters]
         cells.append(_cell("parameters", lines, role="parameters", tags=["parameters"]))
     cells += [_cell(f"setup-{n}", [c.source], role="setup") for n, c in enumerate(step.setup, 1)]
-    if step.inputs:
+    if step.inputs or step.remade:
         lines = [_IMPORT, "", *map(_load, step.inputs)]
+        lines += ["_kaleyard_values.note_remade(globals())"] if step.remade else []
         cells.append(_cell("load", lines, role="load"))
     cells += [_cell(f"cell-{n}", [c.source], role="user", kind=c.kind) for n, c in enumerate(step.cells, 1)]
     lines = [f"_kaleyard_values.save({name!r}, {name})" for name in step.outputs]
     lines += [f"_kaleyard_values.metric({name!r}, {name})" for name in step.metrics]
     if len(step.outputs) > 1:
         lines.append("_kaleyard_values.note_shared()")
-    if step.inputs:
+    if step.inputs or step.remade:
         lines.append("_kaleyard_values.check_inputs(globals())")
     if lines:
         cells.append(_cell("save", [_IMPORT, "", *lines], role="save"))

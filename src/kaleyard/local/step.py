@@ -57,7 +57,7 @@ class StepWork:
     def __post_init__(self) -> None:
         self.record: StepRun = self.given.run.steps[self.step.name]
         self.folder = self.given.run.folder / "steps" / self.step.name
-        self.guard = self.given.pipeline.shared_inputs(self.step.name)
+        self.guard = self.given.pipeline.guarded(self.step.name)
         self.notebook = step_notebook(self.given.pipeline, self.step)
 
     def run(self, changed: Callable[[StepRun], None], *, forced: bool) -> None:

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from kaleyard.notebook.code import Unit
+from kaleyard.notebook.scopes import default_values
 
-__all__ = ["Carried", "is_class"]
+__all__ = ["Carried", "is_class", "keeps_state"]
 
 
 class Carried:
@@ -96,6 +97,14 @@ class Carried:
 def is_class(unit: Unit, name: str) -> bool:
     """Whether the unit is the class of that name."""
     return any(isinstance(n, ast.ClassDef) and n.name == name for n in unit.nodes)
+
+
+def keeps_state(unit: Unit) -> bool:
+    """Whether the unit makes a value that use may change: any but imports, classes, and functions of plain defaults."""
+    if not unit.is_definition:
+        return True
+    functions = (n for n in unit.nodes if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    return any(not isinstance(d, ast.Constant) for f in functions for d in default_values(f))
 
 
 def _is_standard(unit: Unit) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from kaleyard.notebook.carried import keeps_state
 from kaleyard.notebook.code import Unit
 from kaleyard.notebook.flow import resolve
 from kaleyard.notebook.needs import Needs, find_needs
@@ -119,6 +120,7 @@ def _step(reading: Reading, step: OutlineStep, parameters: Sequence[Parameter]) 
         parameters=tuple(p.name for p in parameters if p.name in flow.parameters),
         inputs=tuple(Input(n, m, reading.outdated.names(m, step.name)) for n, m in sorted(flow.inputs.items())),
         outputs=tuple(sorted(flow.outputs)),
+        remade=_remade(flow, reading.code[step.name].use),
         after=tuple(sorted(flow.upstream - set(flow.inputs.values()))),
         packages=tuple(sorted(needs.packages)),
         modules=tuple(sorted(needs.modules)),
@@ -127,6 +129,12 @@ def _step(reading: Reading, step: OutlineStep, parameters: Sequence[Parameter]) 
         notebook=notebook.name,
         settings=step.settings,
     )
+
+
+def _remade(flow: StepFlow, use: str) -> tuple[tuple[str, str], ...]:
+    """Values of shared cells that the step makes again, as other steps do: a change of them stays in one step."""
+    made = {n for u in flow.setup if keeps_state(u) for n in u.names.makes | u.names.may_make}
+    return tuple((name, use) for name in sorted(made - set(flow.inputs)))
 
 
 def _needs(reading: Reading, step: OutlineStep, defaults: Sequence[object]) -> Needs:

@@ -6,6 +6,7 @@ leaves a small record, from which the runner writes the executor output.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -21,12 +22,14 @@ from kaleyard.runtime.contract import IO_VARIABLE
 from kaleyard.runtime.executor_io import write_whole
 from kaleyard.runtime.formats.definitions import Sent
 
-__all__ = ["check_inputs", "load", "metric", "note_shared", "save"]
+__all__ = ["check_inputs", "load", "metric", "note_remade", "note_shared", "save"]
 
 _SHARES = "shares"
-# This kernel's values by name: those loaded that share a part with others, and all saved with their records.
+# This kernel's values by name: those loaded that share a part with others, all saved with their records, and those of
+# shared cells with their digests.
 _LOADED: dict[str, tuple[Any, list[str]]] = {}
 _SAVED: dict[str, tuple[Any, Path]] = {}
+_REMADE: dict[str, tuple[Any, str]] = {}
 
 
 def load(name: str, *, changed: Collection[str] = ()) -> Any:
@@ -64,6 +67,16 @@ def note_shared() -> None:
         write_whole(path, json.dumps(record))
 
 
+def note_remade(namespace: Mapping[str, Any]) -> None:
+    """Note what those values are like that this step and later ones make again, each for itself."""
+    told = _io()
+    for name in told.get("guard") or []:
+        if name in namespace and name not in told["inputs"]:
+            # What cannot travel (a lock, a connection) has no state that could be compared.
+            with contextlib.suppress(DataError):
+                _REMADE[name] = (namespace[name], _digest(name, namespace[name]))
+
+
 def metric(name: str, value: object) -> None:
     """Tell a metric: a finite or infinite real number. Raises DataError for anything else."""
     try:
@@ -92,6 +105,15 @@ def check_inputs(namespace: Mapping[str, Any]) -> None:
                 f"this step changed `{name}` in place, and a later step takes it as it was before",
                 fix=f"Work on a copy of it, or bind the changed value anew: `{name} = ...`.",
             )
+    for name, (value, before) in _REMADE.items():
+        after = ""
+        with contextlib.suppress(DataError):
+            after = _digest(name, value)
+        if after != before:
+            raise DataError(
+                f"this step changed `{name}` in place, and a later step makes it again in a shared cell",
+                fix=f"Work on a copy of it, or hand it on as it is by now: `{name} = {name}`, below the change.",
+            )
     for name, (value, others) in _LOADED.items():
         if _is_changed(name, value):
             names = " and ".join(f"`{other}`" for other in others)
@@ -104,10 +126,12 @@ def check_inputs(namespace: Mapping[str, Any]) -> None:
 
 def _is_changed(name: str, value: object) -> bool:
     before = _io()["inputs"].get(name, {}).get("sha256")
-    if not before:
-        return False
+    return bool(before) and _digest(name, value) != before
+
+
+def _digest(name: str, value: object) -> str:
     with tempfile.TemporaryDirectory(prefix="kaleyard-") as folder, Sent.comparing():
-        return bool(formats.save(name, value, Path(folder) / "value").sha256 != before)
+        return formats.save(name, value, Path(folder) / "value").sha256
 
 
 def _io() -> dict[str, Any]:
