@@ -74,11 +74,24 @@ def test_a_path_that_leads_to_no_file_of_the_step_is_told(source: str, what: str
         "print('see data/a.csv or ' + 'x' * 3)",
         "name = 'a'\nprint(f'{{name}}/b')",
         "open('" + "data/" + "x" * 300 + "')",
+        "text = '{root}/top.csv\\n'",
+        "name = 'a'\nopen(f'near{{name}}.csv')",
+        "open('../data/a.csv')\nprint('data/a.csv')",
     ],
 )
 def test_a_path_that_a_step_has_or_that_is_not_the_projects_is_let_through(source: str, tmp_path: Path) -> None:
     source = source.format(root=tmp_path.resolve())
     assert [f.code for f in found(tmp_path, (source, "step:a")) if f.code == "KY403"] == []
+
+
+def test_a_text_longer_than_a_name_may_be_is_no_path(tmp_path: Path) -> None:
+    told = [found(tmp_path, (f"text = '{f'{tmp_path}/':x<{size}}'", "step:a")) for size in (254, 255)]
+    assert [[f.code for f in each] for each in told] == [["KY403"], []]
+
+
+def test_in_a_project_that_is_the_whole_disk_no_path_leads_into_it(tmp_path: Path) -> None:
+    path = notebook(tmp_path / "nb.ipynb", ("open('/etc/hosts')", "step:a"))
+    assert check(path, Project(Path("/")))[0] == []
 
 
 def test_a_declared_file_may_be_named_by_a_computed_path(tmp_path: Path) -> None:

@@ -39,6 +39,14 @@ def of(source: str) -> Deferred:
         ("class A:\n    x = a\n    y = x", "a"),
         ("class A:\n    x = 1\n    def f(self): return x", "x"),
         ("async def f():\n    async for x in a: yield await b(x)", "a b"),
+        ("def f():\n    from a import b, c as d\n    return b, d", ""),
+        ("def f():\n    match a:\n        case [x] as y: return x, y", "a"),
+        ("def f():\n    x: c = a\n    return x", "a"),
+        ("def f(d):\n    d['k'] += a\n    d.x[b] += 1", "a b"),
+        ("def f():\n    async def g(): return a\n    return g", "a"),
+        ("def f():\n    class B(b):\n        x = a\n    return B", "a b"),
+        ("def f(): return {x for x in a}, {x: y for x, y in b}, (x for x in c)", "a b c"),
+        ("def f():\n    @a\n    def g(): pass\n    return g", "a"),
     ],
 )
 def test_free_names_are_read_from_the_notebook(source: str, reads: str) -> None:
@@ -49,6 +57,23 @@ def test_a_function_tells_which_of_its_parameters_it_changes() -> None:
     found = of("def f(a, b, c):\n    a.append(1)\n    d = b\n    d['k'] = 1\n    c = c + 1\n    e.pop()")
     assert set(found.changed) == {"a", "b"}
     assert found.changes - {"a", "b", "d"} == {"e"}
+
+
+def test_items_of_a_loop_are_parts_of_what_it_goes_through() -> None:
+    assert of("def f(rows):\n    for row in rows: row.append(1)").changed == {"rows"}
+    assert of("def f(rows): return [row.append(1) for row in rows]").changed == {"rows"}
+    assert of("def f(rows):\n    rows += [1]").changed == {"rows"}
+    assert of("def f(n):\n    n += 1").changed == set()
+
+
+def test_a_function_inside_counts_for_the_one_around_it_with_what_is_not_its_own() -> None:
+    found = of("def f(a):\n    def g(b):\n        h(a, b)\n        a.put(1)\n        b.get(1)\n    return g")
+    assert found.passes == {("h", 0, "a")}
+    assert {ask for ask in found.asks if ask[1] != "__call__"} == {("a", "put")}
+
+
+def test_annotations_of_local_variables_are_no_names() -> None:
+    assert of("def f():\n    x: a = 1\n    y: b").notes == set()
 
 
 def test_a_function_tells_what_it_hands_on() -> None:
