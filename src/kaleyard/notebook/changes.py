@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterable, Iterator
 
 __all__ = [
+    "DRAWING",
+    "GENERATORS",
     "aliases",
     "arguments",
     "bound_names",
@@ -29,6 +31,12 @@ _HANDED_ON = frozenset("append appendleft extend insert remove pop popleft updat
 _CHANGING_FUNCTIONS = frozenset(
     "shuffle heappush heappop heapify heapreplace heappushpop insort insort_left insort_right fill_diagonal "
     "copyto place putmask setattr delattr next".split()
+)
+# What makes a generator of random numbers, and its methods that people use, each of which moves it on.
+GENERATORS = frozenset({"default_rng", "RandomState", "Random"})
+DRAWING = frozenset(
+    "random integers randint rand randn randrange uniform normal standard_normal gauss choice choices sample shuffle "
+    "permutation permuted seed binomial poisson exponential multivariate_normal lognormal random_sample".split()
 )
 # What gives the very items of what it gets.
 _PASSING = frozenset({"enumerate", "zip", "reversed", "sorted", "list", "tuple", "iter", "filter", "set"})

@@ -19,6 +19,7 @@ class Known:
     """What was made before: functions and classes, by name, and the names that imports bind.
 
     `alias` are names that may be the same object as other names, or a part of it; `roots` all those other names, ever.
+    `methods` change the objects that the code has made, beside those of its own classes.
     `lazy_notes`: annotations are not evaluated (`from __future__ import annotations`).
     """
 
@@ -27,6 +28,7 @@ class Known:
     lazy_notes: bool = False
     alias: dict[str, frozenset[str]] = field(default_factory=dict)
     roots: set[str] = field(default_factory=set)
+    methods: frozenset[str] = frozenset()
 
     def then(self, names: Names, *, apart: bool = False) -> Known:
         """What is known once code that does `names` has run; what runs `apart` shares no objects with what follows."""
@@ -34,7 +36,8 @@ class Known:
         kept = {n: what for n, what in self.definitions.items() if n not in gone}
         alias = {n: roots - gone for n, roots in self.alias.items() if n not in gone} if apart else names.alias
         imports = (self.imports - gone) | names.imports
-        return Known(kept | names.definitions, imports, self.lazy_notes, alias, self.roots)
+        methods = self.methods | names.methods
+        return Known(kept | names.definitions, imports, self.lazy_notes, alias, self.roots, methods)
 
 
 @dataclass(slots=True)
@@ -45,7 +48,8 @@ class Names:
     `may_make` on some. `changes` are changed in place. `definitions` are the functions and classes at the top
     level, `imports` the names that imports bind. `star` tells of a star import. `through` are names that functions
     made before read when this code calls them; `modules` what is changed inside of imported modules; `alias` the
-    names at the end that may be the same object as other names, or a part of it.
+    names at the end that may be the same object as other names, or a part of it; `methods` those that change an
+    object made here, such as a generator of random numbers.
     """
 
     reads: dict[str, Site] = field(default_factory=dict)
@@ -60,6 +64,7 @@ class Names:
     through: set[str] = field(default_factory=set)
     modules: dict[str, Site] = field(default_factory=dict)
     alias: dict[str, frozenset[str]] = field(default_factory=dict)
+    methods: frozenset[str] = frozenset()
 
     @property
     def gives(self) -> set[str]:

@@ -9,7 +9,15 @@ import ast
 import builtins
 from collections.abc import Iterable, Mapping
 
-from kaleyard.notebook.changes import arguments, bound_names, changed_roots, iterated_roots, root_name
+from kaleyard.notebook.changes import (
+    DRAWING,
+    GENERATORS,
+    arguments,
+    bound_names,
+    changed_roots,
+    iterated_roots,
+    root_name,
+)
 from kaleyard.notebook.known import Known, Names
 from kaleyard.notebook.scopes import Comprehension, Deferred, default_values, deferred, names_in
 
@@ -35,8 +43,8 @@ class Expressions(ast.NodeVisitor):
         # Functions made before whose use has been counted.
         self.used: set[str] = set()
         self.changing: set[str] = set()
-        # Methods of the notebook's own classes that change their instance.
-        self.methods = {m for what in known.definitions.values() for m in what.methods}
+        # Methods of the notebook's own classes that change their instance, and of what else it has made.
+        self.methods = {m for what in known.definitions.values() for m in what.methods} | known.methods
 
     # -- state ---------------------------------------------------------------------------------------------
 
@@ -193,6 +201,9 @@ class Expressions(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         self.generic_visit(node)
         func = node.func
+        if (func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")) in GENERATORS:
+            self.methods |= DRAWING
+            self.names.methods = DRAWING
         if isinstance(func, ast.Attribute) and func.attr in self.methods and (root := root_name(func)):
             self.change(root, node.lineno)
         if not isinstance(func, ast.Name):
