@@ -17,7 +17,7 @@ WAY ?= kind
 CHECKED := notebooks/housing.ipynb notebooks/compare
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit notebooks components compile bench docs cluster test-cluster lock clean
+.PHONY: help run test lint unit notebooks components compile bench docs site cluster test-cluster lock clean
 
 help: ## these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -80,3 +80,6 @@ docs: $(READY) ## the pages that are written from the code
 	$(BIN)/python -m kaleyard.notebook.rules.reference > docs/rules.md
 	$(BIN)/python docs/formats.py > docs/formats.md
 	$(BIN)/python docs/compatibility.py > docs/how-to/what-fits.md
+
+site: $(READY) ## the docs as a site, in build/site
+	$(BIN)/mkdocs build --quiet
