@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kaleyard.api import build, check, compile, doctor, read, run, show  # noqa: A004 - the verbs' names
+    from kaleyard.api import build, check, compare_runs, compile, doctor, logs, read, run, runs, show  # noqa: A004 - the verbs' names
     from kaleyard.errors import KaleyardError
     from kaleyard.local.record import Run, load_run
     from kaleyard.notebook.findings import Finding
@@ -22,11 +22,14 @@ __all__ = [
     "Run",
     "build",
     "check",
+    "compare_runs",
     "compile",
     "doctor",
     "load_run",
+    "logs",
     "read",
     "run",
+    "runs",
     "show",
 ]
 
@@ -37,11 +40,14 @@ _HOME = {
     "Run": "kaleyard.local.record",
     "build": "kaleyard.api",
     "check": "kaleyard.api",
+    "compare_runs": "kaleyard.api",
     "compile": "kaleyard.api",
     "doctor": "kaleyard.api",
     "load_run": "kaleyard.local.record",
+    "logs": "kaleyard.api",
     "read": "kaleyard.api",
     "run": "kaleyard.api",
+    "runs": "kaleyard.api",
     "show": "kaleyard.api",
 }
 

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from kaleyard.api.diagnosis import doctor
+from kaleyard.api.history import compare_runs, logs, runs
 from kaleyard.api.images import build
 from kaleyard.api.notebooks import Compiled, check, compile, pipeline_notebooks, read, show  # noqa: A004 - verbs' names
 from kaleyard.api.running import run
 
-__all__ = ["Compiled", "build", "check", "compile", "doctor", "pipeline_notebooks", "read", "run", "show"]
+__all__ = [
+    "Compiled",
+    "build",
+    "check",
+    "compare_runs",
+    "compile",
+    "doctor",
+    "logs",
+    "pipeline_notebooks",
+    "read",
+    "run",
+    "runs",
+    "show",
+]

@@ -114,5 +114,5 @@ def load_run(folder: Path) -> Run:
             for name, step in data.pop("steps").items()
         }
         return Run(folder=folder, steps=steps, **data)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutsideError(f"{folder}: run.json cannot be read: {error}", fix="Run the pipeline again.") from error

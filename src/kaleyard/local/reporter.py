@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-__all__ = ["LiveReporter", "PlainReporter", "Reporter", "SilentReporter", "make_reporter", "summary"]
+__all__ = [
+    "LiveReporter",
+    "PlainReporter",
+    "Reporter",
+    "SilentReporter",
+    "error_lines",
+    "make_reporter",
+    "summary",
+]
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _MARKS = {
@@ -164,7 +172,7 @@ def summary(run: Run, *, colour: bool = False) -> list[str]:
     lines: list[str] = []
     for step in run.steps.values():
         if step.state == "failed" and step.error:
-            lines += ["", *_error_lines(step.error, colour=colour)]
+            lines += ["", *error_lines(step.error, colour=colour)]
     counts: dict[str, int] = {}
     for step in run.steps.values():
         counts[step.state] = counts.get(step.state, 0) + 1
@@ -179,7 +187,8 @@ def summary(run: Run, *, colour: bool = False) -> list[str]:
     return [*lines, f"report: {run.report}"]
 
 
-def _error_lines(error: dict[str, Any], *, colour: bool) -> list[str]:
+def error_lines(error: dict[str, Any], *, colour: bool = False) -> list[str]:
+    """A step's error as lines: its traceback, then what happened, where, and what to do."""
     traceback = str(error.get("traceback") or "").rstrip()
     if not colour:
         traceback = _COLOURS.sub("", traceback)
