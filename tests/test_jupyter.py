@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
@@ -194,3 +198,25 @@ def test_the_notebook_is_what_the_front_end_tells(
     monkeypatch.setenv("JPY_SESSION_NAME", variable)
     shell = SimpleNamespace(user_ns=names, kernel=object() if kernel_runs else None)
     assert this_notebook(shell) == found
+
+
+def test_interrupting_the_kernel_stops_the_run_and_leaves_no_step_behind(kernel: Kernel) -> None:
+    mark = kernel.folder / "mark"
+    source = f"import os, time, pathlib\npathlib.Path({str(mark)!r}).write_text(str(os.getpid()))\ntime.sleep(600)"
+    notebook(kernel.folder / "slow.ipynb", (source, "step:slow"))
+    manager = kernel.client.km
+    assert manager is not None
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 120
+        while not (mark.exists() and mark.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        asyncio.run(manager.interrupt_kernel())
+
+    waiting = threading.Thread(target=interrupt)
+    waiting.start()
+    outputs = kernel.run("%kaleyard run slow.ipynb")
+    waiting.join()
+    assert "interrupted" in refused(outputs)
+    assert not psutil.pid_exists(int(mark.read_text()))
+    assert kernel.run("1 + 1")[0].data["text/plain"] == "2"
