@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import os
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 import kaleyard
 from kaleyard.local.record import Run
@@ -25,9 +29,14 @@ class Graph:
         self.takes = [rng.sample(range(n), min(n, rng.randint(0, 2))) for n in range(size)]
         self.uses = [rng.choice(("plain", "function", "parameter", "grows")) for _ in range(size)]
         self.parameter = 3
+        self.function = "2 * x"
+        self.words = ""
+        self.plus_nothing: set[int] = set()
 
     def source(self, n: int) -> str:
         total = " + ".join([str(self.constants[n]), *(f"v{i}[0]" for i in self.takes[n])])
+        if n in self.plus_nothing:
+            total = f"0 + {total}"
         if self.uses[n] == "function":
             return f"v{n} = [double({total})]"
         if self.uses[n] == "parameter":
@@ -37,14 +46,52 @@ class Graph:
         return f"v{n} = [{total}]"
 
     def cells(self) -> list[tuple[str, str]]:
-        shared = [("def double(x):\n    return 2 * x", "functions"), (f"P = {self.parameter}", "pipeline-parameters")]
+        shared = [
+            (f"def double(x):\n    return {self.function}", "functions"),
+            (f"P = {self.parameter}", "pipeline-parameters"),
+        ]
+        shared += [(self.words, "markdown")] if self.words else []
         return shared + [(self.source(n), f"step:s{n}") for n in range(len(self.constants))]
+
+    def contents(self) -> dict[int, tuple[str, ...]]:
+        """By step, what makes it another one: its code, what it uses of the shared cells, whether it hands on."""
+        shared = {"parameter": (str(self.parameter),), "function": (self.function,)}
+        told = {}
+        for n in range(len(self.constants)):
+            handed_on = str(any(n in others for others in self.takes))
+            told[n] = (self.source(n), *shared.get(self.uses[n], ()), handed_on)
+        return told
+
+    def watched(self, n: int) -> set[int]:
+        """Inputs that later steps also take: those that the step has to be seen not to change."""
+        return {i for i in self.takes[n] if any(i in takes for takes in self.takes[n + 1 :])}
+
+    def edit(self, what: str, rng: random.Random) -> None:
+        """Change the notebook in one way."""
+        n = rng.randrange(len(self.constants))
+        if what == "constant":
+            self.constants[n] += 1
+        elif what == "parameter":
+            self.parameter += 1
+        elif what == "function":
+            self.function = "3 * x"
+        elif what == "words":
+            self.words = "Other words."
+        elif what == "same value":
+            self.plus_nothing.add(n)
+        elif what == "more":
+            self.constants.append(5)
+            self.takes.append([n])
+            self.uses.append("plain")
+        elif what == "fewer":
+            for part in (self.constants, self.takes, self.uses):
+                part.pop()
 
     def whole(self) -> dict[str, Any]:
         """What the notebook gives when it is run from top to bottom in one namespace: every value at the end."""
         namespace: dict[str, Any] = {}
-        for source, _ in self.cells():
-            exec(source, namespace)
+        for source, tags in self.cells():
+            exec(source if tags != "markdown" else "", namespace)
         return {n: namespace[n] for n in namespace if n.startswith("v")}
 
 
@@ -62,25 +109,38 @@ def test_a_random_pipeline_gives_what_the_whole_notebook_gives(project: Path, se
     assert "".join(done.artifact("last", "result").read_text().split()) == "".join(expected.split())
 
 
-def test_an_edit_runs_again_what_it_changes_and_what_its_values_change(project: Path) -> None:
-    rng = random.Random(11)
-    graph = Graph(rng, 5)
-    graph.uses = ["parameter", "plain", "function", "plain", "plain"]
-    graph.takes = [[], [0], [], [1, 2], [2]]
-    path = project / "notebooks" / "edited.ipynb"
-    run(path, *graph.cells())
-    for _ in range(4):
-        sources, values = [graph.source(n) for n in range(5)], graph.whole()
-        parameter = graph.parameter
-        edited = rng.randrange(6)
-        if edited == 5:
-            graph.parameter += 1
-        else:
-            graph.constants[edited] += 1
-        after = graph.whole()
-        changed = {n for n in range(5) if graph.source(n) != sources[n]}
-        changed |= {0} if graph.parameter != parameter else set()
-        changed |= {n for n in range(5) if any(after[f"v{i}"] != values[f"v{i}"] for i in graph.takes[n])}
+EDITS = ("constant", "parameter", "function", "words", "same value", "more", "fewer")
+
+
+# Real kernels run every example, so there are few; `KALEYARD_EXAMPLES=50` asks for more.
+@settings(
+    max_examples=int(os.environ.get("KALEYARD_EXAMPLES", "3")),
+    phases=[Phase.explicit, Phase.generate],
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+)
+@given(seed=st.integers(0, 10_000), edits=st.lists(st.sampled_from(EDITS), min_size=3, max_size=3, unique=True))
+def test_an_edit_runs_again_what_it_changes_and_what_its_values_change(
+    project: Path, seed: int, edits: list[str]
+) -> None:
+    rng = random.Random(seed)
+    graph = Graph(rng, 4)
+    graph.uses = [rng.choice(("plain", "function", "parameter")) for _ in range(4)]
+    # A folder of its own, so that no other example has filled the cache.
+    root = Path(tempfile.mkdtemp(dir=project))
+    (root / "pyproject.toml").write_text("[tool.kaleyard]\n", encoding="utf-8")
+    path = root / "edited.ipynb"
+    seen: dict[object, set[int]] = {}
+    for edit in ["none", *edits]:
+        graph.edit(edit, rng)
+        values, new = graph.whole(), set()
+        for n, content in graph.contents().items():
+            key = (n, content, str([values[f"v{i}"] for i in graph.takes[n]]))
+            if key not in seen or not graph.watched(n) <= seen[key]:
+                new.add(n)
+                seen[key] = graph.watched(n)
         done = run(path, ("Some *words*.", "markdown"), *graph.cells())
-        assert {int(n[1:]) for n, s in done.steps.items() if s.state == "done"} == changed
+        assert {int(n[1:]) for n, s in done.steps.items() if s.state == "done"} == new, (edit, graph.cells())
         assert {s.state for s in done.steps.values()} <= {"done", "cached"}
+        assert len(done.steps) == len(graph.constants)
