@@ -200,6 +200,9 @@ LATE = "# kaleyard: disable=KY105\n"
         ([("a = 1", "step:p"), ("print(a)", "step:q"), ("b = 2", "step:p")], []),
         ([("b = 1", "step:p"), ("a = 1", "step:o"), ("print(a)", "step:q"), ("b = 2", "step:p")], []),
         ([("a = 1", "step:p"), ("a = 2", ""), ("print(a)", "step:q"), ("b = 2", "step:p")], []),
+        ([("a = 1", "step:p"), ("a = 5", "step:q"), ("a = 2", "step:p")], [(3, "p", "q")]),
+        # The step between takes the name from another step.
+        ([("a = 1", "step:o"), ("b = 1", "step:p"), ("print(a)", "step:q prev:o"), ("a = 2", "step:p")], []),
         # Both are split, and the other one uses the name in its own later part alone.
         ([("a = 1", "step:p"), ("b = 1", "step:q"), ("a = 2", "step:p"), ("print(a, b)", "step:q")], []),
         ([("a = 1", "step:p"), ("b = 1", "step:q"), ("a = 2", "step:p"), ("a = b", "step:q")], []),
@@ -235,6 +238,7 @@ def test_a_later_part_of_a_step_that_gives_steps_between_a_new_value_is_told(
         ([ROWS, ("rows = [2]\nrows.append(2)", "step:grow"), ("print(rows)", "step:show prev:load")], []),
         ([ROWS, ("rows = rows + [2]\nrows.append(3)", "step:grow"), ("print(rows)", "step:show prev:load")], []),
         ([ROWS, ("print(rows)", "step:show"), ("rows.append(2)", "step:grow")], []),
+        ([("rows = [1]", "functions"), ("rows.append(2)", "step:grow"), ("print(rows)", "step:show")], []),
         ([ROWS, ("own = []\nown.append(2)", "step:grow"), ("own = 1\nprint(rows, own)", "step:show prev:load")], []),
     ],
 )
