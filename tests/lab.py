@@ -9,14 +9,14 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from waiting import until_it_answers
 
 __all__ = ["Lab", "browser", "lab", "run_cell"]
 
@@ -26,7 +26,6 @@ _FLAGS = (
     "--disable-sync"
 ).split()
 _TRIES = 10
-_PATIENCE = 120.0  # seconds, on a machine that is busy
 _SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "jupyterlab-kubeflow-kale/kale-settings": {"enableKaleByDefault": True},
@@ -70,7 +69,7 @@ def lab(root: Path, home: Path, theme: str = "JupyterLab Light") -> Iterator[Lab
         )
     try:
         address = f"http://127.0.0.1:{port}"
-        _wait_for(f"{address}/api", process, home / "lab.log")
+        until_it_answers(f"{address}/api", lambda: process.poll() is None, (home / "lab.log").read_text)
         yield Lab(address, token)
     finally:
         process.terminate()
@@ -106,15 +105,3 @@ def run_cell(page: Page, number: int) -> Locator:
             continue  # a dialog took the key
         return cell
     raise AssertionError(f"cell {number} does not run")
-
-
-def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)

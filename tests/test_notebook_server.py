@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import time
 import urllib.error
 import urllib.request
 import uuid
@@ -23,11 +22,11 @@ from jsonschema import Draft202012Validator
 from cluster_tools import kustomize, program
 from container_engine import Engine, locked, secrets
 from pod_security import violations
+from waiting import until_it_answers
 
 pytest_plugins = ["engine"]
 IMAGE = "localhost/kaleyard-notebook-server:test"
 PREFIX = "/notebook/someone/kaleyard"
-_PATIENCE = 180.0  # seconds until JupyterLab answers, on a machine that is busy
 
 
 @pytest.fixture(scope="module")
@@ -63,23 +62,14 @@ def server(engine: Engine, image: str) -> Iterator[tuple[str, str]]:
     )
     try:
         address = engine.ask("port", name, "8888").splitlines()[0]
-        _wait_for(f"http://{address}{PREFIX}/api", engine, name)
+        until_it_answers(
+            f"http://{address}{PREFIX}/api",
+            lambda: engine.ask("inspect", "--format", "{{.State.Running}}", name) == "true",
+            lambda: engine.ask("logs", name),
+        )
         yield name, f"http://{address}"
     finally:
         engine.ask("rm", "--force", name)
-
-
-def _wait_for(address: str, engine: Engine, name: str) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            running = engine.ask("inspect", "--format", "{{.State.Running}}", name)
-            assert running == "true", engine.ask("logs", name)
-            assert time.monotonic() < deadline, engine.ask("logs", name)
-            time.sleep(0.5)
 
 
 @pytest.mark.engine
