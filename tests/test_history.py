@@ -92,6 +92,8 @@ def test_the_tenth_run_of_a_second_is_newer_than_its_second(made: tuple[Path, li
         (folder / "run.json").write_text(json.dumps(data))
     ids = [run.id for run in kaleyard.runs(folder=root).runs]
     assert ids[-3:] == ["20200101-000000-10", "20200101-000000-2", "20200101-000000"]
+    whole = kaleyard.compare_runs("20200101-000000", folder=root).runs[0]
+    assert whole.id == "20200101-000000", "a whole id is no beginning of others"
 
 
 @pytest.mark.parametrize("content", ["{", "null", "[]", '{"steps": []}'])
