@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from kaleyard.diagnosis.compatibility import compatibility, range_of
+from kaleyard.compatibility import compatibility, range_of
 
 HEAD = """\
 # What fits together, and how much it needs

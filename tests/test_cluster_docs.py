@@ -22,7 +22,7 @@ import pytest
 
 from cluster_tools import program
 from kaleyard.cli import cli
-from kaleyard.diagnosis.compatibility import compatibility, value
+from kaleyard.compatibility import compatibility, value
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs" / "how-to").glob("cluster-*.md"))

@@ -23,10 +23,10 @@ import pytest
 from click.testing import CliRunner
 
 from kaleyard.cli import cli
+from kaleyard.compatibility import Range, compatibility, value
 from kaleyard.diagnosis import check as checking
 from kaleyard.diagnosis import findings, machine, services
 from kaleyard.diagnosis.check import Finding, Machine, State
-from kaleyard.diagnosis.compatibility import Range, compatibility, value
 from kaleyard.diagnosis.findings import CHECKS, PURPOSES, diagnose
 from kaleyard.errors import ProjectError, UsageError
 from kaleyard.project import Project

@@ -17,7 +17,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from cluster_tools import kustomize
-from kaleyard.diagnosis.compatibility import compatibility, value
+from kaleyard.compatibility import compatibility, value
 from pod_security import pods_in, violations
 
 WAYS = ("kind", "minikube", "k3d", "microk8s", "cluster")

@@ -9,7 +9,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kaleyard.api import build, check, compare_runs, compile, doctor, logs, read, run, runs, show  # noqa: A004 - the verbs' names
+    from kaleyard.api import (
+        build,
+        check,
+        compare_runs,
+        compile,  # noqa: A004 - the verbs' names
+        doctor,
+        logs,
+        read,
+        run,
+        runs,
+        show,
+        submit,
+    )
     from kaleyard.errors import KaleyardError
     from kaleyard.local.record import Run, load_run
     from kaleyard.notebook.findings import Finding
@@ -31,6 +43,7 @@ __all__ = [
     "run",
     "runs",
     "show",
+    "submit",
 ]
 
 _HOME = {
@@ -49,6 +62,7 @@ _HOME = {
     "run": "kaleyard.api",
     "runs": "kaleyard.api",
     "show": "kaleyard.api",
+    "submit": "kaleyard.api",
 }
 
 

@@ -15,6 +15,7 @@
     │   ├── StepStoppedError          1   the step was stopped from outside
     │   └── DataError                 1   a value cannot be saved or loaded
     └── OutsideError                  4   disk, engine, registry or cluster refuses
+        └── LostAnswerError           4   nobody knows whether a server did what it was asked to
 
 A message has three parts: what happened, where (notebook, cell as Jupyter counts it, step), what to do.
 Errors travel between processes as plain data (`to_dict`, `from_dict`), never as pickles.
@@ -31,6 +32,7 @@ __all__ = [
     "DataError",
     "KaleyardError",
     "KernelDiedError",
+    "LostAnswerError",
     "NotebookError",
     "OutsideError",
     "ParameterError",
@@ -172,6 +174,10 @@ class OutsideError(KaleyardError):
     """Something outside is missing or refuses: disk, engine, registry, cluster."""
 
     exit_code = 4
+
+
+class LostAnswerError(OutsideError):
+    """A server was asked to do something, and its answer was lost."""
 
 
 _STEP_ERRORS: dict[str, type[StepError]] = {

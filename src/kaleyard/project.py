@@ -26,7 +26,8 @@ class Project:
 
     `files` are patterns (relative to the root) of data files that every step gets besides those its code names.
     `module_path` are folders, besides each notebook's own, whose modules travel with the steps that import them.
-    `disable` are codes of rules that `check` tells of and does not stop at.
+    `disable` are codes of rules that `check` tells of and does not stop at. `kfp_host` and `kfp_namespace` are where
+    `submit` goes; `experiment` is for its runs, if the notebook names none.
     """
 
     root: Path
@@ -40,6 +41,9 @@ class Project:
     module_path: tuple[str, ...] = ("src",)
     files: tuple[str, ...] = ()
     disable: tuple[str, ...] = ()
+    kfp_host: str = ""
+    kfp_namespace: str = ""
+    experiment: str = ""
 
     @property
     def notebooks_folder(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kaleyard.api.cluster import submit
 from kaleyard.api.diagnosis import doctor
 from kaleyard.api.history import compare_runs, logs, runs
 from kaleyard.api.images import build
@@ -21,4 +22,5 @@ __all__ = [
     "run",
     "runs",
     "show",
+    "submit",
 ]

@@ -24,6 +24,7 @@ _VERBS = {
     "run": ("running", "run"),
     "compile": ("notebooks", "compile_"),
     "build": ("images", "build"),
+    "submit": ("cluster", "submit"),
     "doctor": ("doctor", "doctor"),
 }
 

@@ -40,7 +40,7 @@ def doctor(purpose: str, keys: tuple[str, ...], as_json: bool) -> None:
     from kaleyard import api
 
     if keys:
-        from kaleyard.diagnosis.compatibility import value
+        from kaleyard.compatibility import value
 
         click.echo("\n".join(map(value, keys)))
         return

@@ -20,10 +20,10 @@ from kaleyard.pipeline import Pipeline
 from kaleyard.project import Project
 from kaleyard.runtime.executor_io import write_whole
 
-__all__ = ["FOLDER", "publish", "remembered_digests"]
+__all__ = ["FOLDER", "IMAGES", "PACKAGE", "package_bytes", "publish", "remembered_digests"]
 
 FOLDER = "build"
-_IMAGES, _PACKAGE = "images.json", "pipeline.yaml"
+IMAGES, PACKAGE = "images.json", "pipeline.yaml"
 
 
 def publish(pipeline: Pipeline, project: Project, built: Built) -> Path:
@@ -36,26 +36,26 @@ def publish(pipeline: Pipeline, project: Project, built: Built) -> Path:
     lock = Lock.read(project.root / project.lock)
     images = {n: {"image": i.name, "digest": i.digest, "key": i.key} for n, i in built.steps.items()}
     files = {f"sbom/{n}.cdx.json": sbom(r, lock, built.steps[n].digest) for n, r in built.recipes.items()}
-    files[_IMAGES] = json.dumps(images, indent=1).encode() + b"\n"
+    files[IMAGES] = json.dumps(images, indent=1).encode() + b"\n"
     folder = project.root / FOLDER / pipeline.name
-    files[_PACKAGE] = _package(pipeline, project, {n: i.pinned for n, i in built.steps.items()}, folder / _PACKAGE)
+    files[PACKAGE] = package_bytes(pipeline, project, {n: i.pinned for n, i in built.steps.items()}, folder / PACKAGE)
     try:
         _write(folder, files)
     except OSError as error:
         raise OutsideError(f"{folder} cannot be written: {error}", fix="Make the folder writable.") from error
-    return folder / _PACKAGE
+    return folder / PACKAGE
 
 
 def remembered_digests(pipeline: Pipeline, project: Project) -> dict[str, str]:
     """The digests that the last build of the pipeline noted, by the image's name; none if it left nothing."""
     try:
-        told = json.loads((project.root / FOLDER / pipeline.name / _IMAGES).read_text(encoding="utf-8"))
+        told = json.loads((project.root / FOLDER / pipeline.name / IMAGES).read_text(encoding="utf-8"))
         return {str(i["image"]): str(i["digest"]) for i in told.values()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
-def _package(pipeline: Pipeline, project: Project, images: Mapping[str, str], path: Path) -> bytes:
+def package_bytes(pipeline: Pipeline, project: Project, images: Mapping[str, str], path: Path) -> bytes:
     """The pipeline package: what `path` has, if that was made from the same.
 
     Importing KFP takes longer than all the rest of a build with nothing to do.

@@ -7,8 +7,8 @@ import platform
 import shutil
 from pathlib import Path
 
+from kaleyard.compatibility import Room, range_of, room_for
 from kaleyard.diagnosis.check import Check, Finding, Machine, State
-from kaleyard.diagnosis.compatibility import Room, range_of, room_for
 
 __all__ = ["CHECKS", "CLUSTERS"]
 

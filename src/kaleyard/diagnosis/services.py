@@ -8,8 +8,8 @@ import shutil
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from kaleyard.compatibility import range_of
 from kaleyard.diagnosis.check import LIMIT, Check, Finding, Machine, State, ask, version_in
-from kaleyard.diagnosis.compatibility import range_of
 from kaleyard.errors import KaleyardError
 
 __all__ = ["CHECKS"]

@@ -6,8 +6,8 @@ import json
 import shutil
 from typing import ClassVar
 
+from kaleyard.compatibility import Range, range_of, tool_minimum
 from kaleyard.diagnosis.check import Answer, Check, Finding, Machine, ask, version_in
-from kaleyard.diagnosis.compatibility import Range, range_of, tool_minimum
 from kaleyard.diagnosis.machine import CLUSTERS, judge, room
 
 __all__ = ["CHECKS"]
