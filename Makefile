@@ -66,7 +66,7 @@ bench: $(READY) ## Kaleyard and its peers on the same work; ARGS="--help" tells 
 cluster: $(READY) ## a cluster with Kubeflow Pipelines; WAY=kind, minikube, k3d or microk8s, ARGS=down undoes it
 	templates/cluster/$(WAY).sh $(or $(ARGS),up)
 
-test-cluster: $(READY) ## what only a live cluster can prove; KALEYARD_KUBE_CONTEXT says which
+test-cluster: $(READY) ## what only a live cluster can prove; KALEYARD_KUBE_CONTEXT and KALEYARD_KFP_HOST say which
 	$(BIN)/pytest -q -m cluster tests/cluster $(ARGS)
 
 lock: ## new versions into requirements.lock (needs uv)

@@ -46,6 +46,7 @@ class Kfp:
     headers: list[dict[str, str]] = field(default_factory=list)
     faults: list[tuple[str, str, int | str]] = field(default_factory=list)
     looks: list[dict[str, Any]] = field(default_factory=list)
+    logs: dict[str, str] = field(default_factory=dict)
     page: int = 100
     url: str = ""
 
@@ -121,6 +122,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, method: str, path: str, body: bytes) -> Any:
         kfp, query = self.kfp, parse_qs(urlsplit(self.path).query)
+        if path.startswith("/api/v1/namespaces/"):
+            # Kubernetes' own API, as far as a pod's log goes.
+            return self._log(path)
         if path.endswith("/healthz"):
             return {"multi_user": False, "tag_name": kfp.version}
         parts = path.removeprefix("/apis/v2beta1/").split("/")
@@ -148,6 +152,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self._model(kind, next(t for t in kfp.things[kind] if t[_LISTS[kind][0]] == parts[1]))
         return self._page(kind, query)
 
+    def _log(self, path: str) -> str:
+        told = self.kfp.logs.get(path.split("/")[-2])
+        if told is None:
+            raise _RefusedError(404, "no such pod")
+        return told
+
     def _page(self, kind: str, query: dict[str, list[str]]) -> Any:
         found = self.kfp.things[kind]
         if "filter" in query:
@@ -165,9 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
         return models.ApiClient().sanitize_for_serialization(model(**known))
 
     def _send(self, status: int, answer: Any) -> None:
-        content = json.dumps(answer).encode()
+        content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", "text/plain" if isinstance(answer, str) else "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

@@ -19,6 +19,7 @@ from kaleyard.cluster.publish import publish
 from kaleyard.cluster.record import Built, StepImage
 from kaleyard.compiler.recipe import pipeline_recipes
 from kaleyard.errors import KaleyardError, OutsideError, ParameterError, StaleError, UsageError
+from kaleyard.local.reporter import SilentReporter
 from kaleyard.notebook.rules import load_pipeline
 from kaleyard.project import find_project
 from kfp_server import Kfp, run_at, serving_kfp
@@ -286,7 +287,7 @@ def test_waiting_shows_each_step_and_ends_with_the_outcome(path: Path, kfp: Kfp)
     lines = [line.strip() for line in done.output.splitlines()]
     wanted = ["make_numbers: running", "make_numbers: done", "total: running", "total: done"]
     assert [line for line in lines if line.startswith(("make_numbers", "total"))] == wanted
-    assert "done in" in lines[-1]
+    assert "done in" in lines[-2]
 
 
 def test_a_failed_step_is_told_with_what_is_known_of_why(path: Path, kfp: Kfp) -> None:
@@ -297,6 +298,47 @@ def test_a_failed_step_is_told_with_what_is_known_of_why(path: Path, kfp: Kfp) -
     assert "pod-total" in done.stderr
     as_json = json.loads(command("--wait", "--json").stdout)
     assert as_json["run"]["state"] == "failed"
+
+
+@pytest.fixture
+def pods(kfp: Kfp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kfp:
+    """The same server, as kubectl's configuration has it."""
+    cluster: dict[str, Any] = {
+        "clusters": [{"name": "c", "cluster": {"server": kfp.url}}],
+        "users": [{"name": "u", "user": {}}],
+    }
+    cluster |= {"contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}], "current-context": "x"}
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(cluster))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    return kfp
+
+
+def test_metrics_come_from_the_pods_logs(path: Path, pods: Kfp) -> None:
+    pods.looks = [run_at("SUCCEEDED", ("make-numbers", "SUCCEEDED"), ("total", "SUCCEEDED"))]
+    pods.logs = {
+        "pod-total": 'first\nkaleyard result {"metrics": {"total": 3}, "sha256": {}}\n',
+        "pod-make-numbers": "",
+    }
+    assert "metrics: total = 3" in command("--wait").output
+    told = json.loads(command("--wait", "--json").stdout)
+    assert told["results"] == {"total": {"metrics": {"total": 3}, "sha256": {}}}
+
+
+def test_the_end_of_a_failed_steps_log_is_shown(path: Path, pods: Kfp) -> None:
+    pods.looks = [run_at("FAILED", ("total", "FAILED"))]
+    pods.logs = {"pod-total": "Traceback ...\nNameError: name 'x' is not defined\n"}
+    assert "  | NameError: name 'x' is not defined" in command("--wait").stderr
+
+
+def test_a_step_in_a_pod_says_what_it_gave(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KFP_POD_NAME", "pod-1")
+    done = kaleyard.run(path, reporter=SilentReporter(), cold=True)
+    (line,) = (done.folder / "steps/total/log.txt").read_text().splitlines()
+    given = json.loads(line.removeprefix("kaleyard result "))
+    assert given == {"metrics": {"total": 3}, "sha256": {}}
+    (line,) = (done.folder / "steps/make_numbers/log.txt").read_text().splitlines()
+    digest = next(a.sha256 for a in done.steps["make_numbers"].artifacts)
+    assert json.loads(line.removeprefix("kaleyard result "))["sha256"] == {"numbers": digest}
 
 
 def test_waiting_has_an_end(path: Path, kfp: Kfp) -> None:

@@ -210,8 +210,7 @@ DONE
   cat <<DONE
   kaleyard doctor --for submit
   kaleyard build notebooks/housing.ipynb
-  kfp --endpoint http://127.0.0.1:8888 run create --experiment-name kaleyard \\
-    --package-file build/housing/pipeline.yaml
+  kaleyard submit notebooks/housing.ipynb --wait
 DONE
 }
 

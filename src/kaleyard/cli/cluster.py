@@ -78,7 +78,7 @@ def _send(
 ) -> None:
     from kaleyard.api import cluster
     from kaleyard.cluster.submit import Submitter
-    from kaleyard.cluster.watch import Watch
+    from kaleyard.cluster.watch import Watch, results
 
     connection = cluster.connect(notebook, host, namespace)
     warning = connection.check_version()
@@ -97,7 +97,8 @@ def _send(
         click.echo(f"the run goes on: {made.url}", err=True)
         raise
     if as_json:
-        click.echo(json.dumps(made.to_dict() | {"run": done.to_dict()}, indent=1))
+        given = results(done, connection.server.namespace)
+        click.echo(json.dumps(made.to_dict() | {"run": done.to_dict(), "results": given}, indent=1))
     else:
         _finish(done, connection.server.namespace)
     sys.exit(0 if done.state == "done" else 1)
@@ -134,9 +135,13 @@ def _line(step: RemoteStep) -> None:
 
 def _finish(run: RemoteRun, namespace: str) -> None:
     """How the run ended; of steps that failed, what is known of why."""
-    from kaleyard.cluster.watch import log_tail
+    from kaleyard.cluster.watch import log_tail, results
 
-    click.echo(f"\n{run.state} in {run.seconds:.0f} s; metrics, executed notebooks and pages: {run.url}")
+    click.echo(f"\n{run.state} in {run.seconds:.0f} s")
+    metrics = {n: v for told in results(run, namespace).values() for n, v in told["metrics"].items()}
+    if metrics:
+        click.echo("metrics: " + "  ".join(f"{name} = {value:.4g}" for name, value in sorted(metrics.items())))
+    click.echo(f"metrics, executed notebooks and pages: {run.url}")
     for step in (s for s in run.steps if s.state == "failed"):
         click.echo(f"error: step {step.name}: {step.error or 'it failed'}", err=True)
         tail = log_tail(namespace, step.pods)

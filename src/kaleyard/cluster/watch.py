@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,11 +12,13 @@ from typing import Any
 from kaleyard.cluster.connection import Connection
 from kaleyard.errors import OutsideError
 from kaleyard.pipeline import Pipeline
+from kaleyard.runtime.contract import RESULT
 
-__all__ = ["RemoteRun", "RemoteStep", "Watch", "log_tail", "remote_run"]
+__all__ = ["RemoteRun", "RemoteStep", "Watch", "log_tail", "remote_run", "results"]
 
 _POLL = 2.0  # seconds between two looks
 _TAIL = 20  # lines of a failed step's log
+_NAMESPACE = "kubeflow"  # where Kubeflow Pipelines is, and its runs are, if it has one user
 # The server's words in ours; what is not among them goes on.
 _STATES = {
     "PENDING": "waiting",
@@ -138,25 +142,40 @@ class Watch:
             time.sleep(self._poll)
 
 
-def log_tail(namespace: str, pods: tuple[str, ...]) -> str:
+def log_tail(namespace: str, pods: tuple[str, ...], lines: int = _TAIL) -> str:
     """The end of a step's log, from the pod itself; "" where kubectl's configuration leads to no cluster that has it.
 
     The API of Kubeflow Pipelines gives no logs.
     """
     import kubernetes as k8s
+    from urllib3.exceptions import HTTPError
 
     try:
-        k8s.config.load_config()
+        if "KUBERNETES_SERVICE_HOST" in os.environ:
+            k8s.config.load_incluster_config()
+        else:
+            k8s.config.load_kube_config(os.environ.get("KUBECONFIG") or None)
         core = k8s.client.CoreV1Api()
         for pod in pods:
             try:
                 return str(
                     core.read_namespaced_pod_log(
-                        pod, namespace or "kubeflow", container="main", tail_lines=_TAIL, _request_timeout=10
+                        pod, namespace or _NAMESPACE, container="main", tail_lines=lines, _request_timeout=10
                     )
                 )
             except k8s.client.ApiException:
                 continue
-    except (k8s.config.ConfigException, OSError, TypeError):
+    except (k8s.config.ConfigException, OSError, TypeError, HTTPError):
         return ""
     return ""
+
+
+def results(run: RemoteRun, namespace: str) -> dict[str, dict[str, Any]]:
+    """What each step that ran gave, by its name: `metrics` and `sha256` of its artifacts, as far as its log tells."""
+    found = {}
+    for step in run.steps:
+        lines = log_tail(namespace, step.pods).splitlines() if step.state == "done" else []
+        told = [line.removeprefix(RESULT) for line in lines if line.startswith(RESULT)]
+        if told:
+            found[step.name] = dict(json.loads(told[-1]))
+    return found

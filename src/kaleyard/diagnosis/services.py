@@ -16,6 +16,8 @@ __all__ = ["CHECKS"]
 
 _SKEW = 60  # seconds: beyond it signatures and tokens are refused, and certificates look too old or too new
 _SECONDS = LIMIT - 0.5
+_REFUSALS = (401, 403)
+_WHO = "Say who you are: KALEYARD_KFP_TOKEN, KALEYARD_KFP_TOKEN_FILE or KALEYARD_KFP_COOKIE."
 
 
 class RegistryAnswers(Check):
@@ -73,16 +75,28 @@ class Pipelines(Check):
 
     def look(self, machine: Machine) -> Finding:
         """Whether its API answers, and its version."""
-        del machine
-        host = kfp_host()
+        host = machine.project.kfp_host.rstrip("/")
         if not host:
             return self.found("unset", "KALEYARD_KFP_HOST does not say where it is")
         import requests
 
+        from kaleyard.cluster.connection import find_server
+
         try:
-            answer = requests.get(f"{host}/apis/v2beta1/healthz", timeout=_SECONDS)
+            server = find_server(machine.project)
+            answer = requests.get(
+                f"{host}/apis/v2beta1/healthz",
+                headers={"Authorization": f"Bearer {server.token}"} if server.token else {"Cookie": server.cookie},
+                verify=server.authority or True,
+                cert=(server.certificate, server.key) if server.certificate else None,
+                timeout=_SECONDS,
+            )
+            if answer.status_code in _REFUSALS:
+                return self.found("refused", f"{host} refuses: {answer.status_code}", fix=_WHO)
             answer.raise_for_status()
             version = version_in(str(answer.json().get("tag_name", "")))
+        except KaleyardError as error:
+            return self.found("refused", error.what, fix=error.fix or "")
         except (requests.RequestException, ValueError, AttributeError) as error:
             return self.found("silent", f"{host} does not answer as its API does: {type(error).__name__}")
         if not version:
@@ -105,7 +119,7 @@ class Clock(Check):
 
         host = machine.project.registry.partition("/")[0]
         asked = [f"{'http' if is_loopback(host) else 'https'}://{host}/v2/"]
-        asked += [told] if (told := kfp_host()) else []
+        asked += [told] if (told := machine.project.kfp_host) else []
         for url in asked:
             theirs = _date(url)
             if theirs is not None:
@@ -113,11 +127,6 @@ class Clock(Check):
                 where = f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} {url}"
                 return self.found("refused", where) if abs(off) > _SKEW else self.found("fine", f"as that of {url}")
         return self.found("unsure", "nobody tells the time: neither registry nor Kubeflow Pipelines answers")
-
-
-def kfp_host() -> str:
-    """Where Kubeflow Pipelines is said to be, "" if nobody says."""
-    return os.environ.get("KALEYARD_KFP_HOST", "").rstrip("/")
 
 
 def _current(command: str) -> str:

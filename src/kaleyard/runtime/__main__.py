@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kaleyard.errors import KaleyardError
-from kaleyard.runtime.contract import STEP_FOLDER
+from kaleyard.runtime.contract import METRICS, POD_VARIABLE, RESULT, STEP_FOLDER
 from kaleyard.runtime.executor_io import read_executor_input
 from kaleyard.runtime.step_run import run_step
 from kaleyard.runtime.stopping import Stopped, caught, listen
@@ -32,7 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _watch_parent()
     try:
         given = read_executor_input(options.executor_input)
-        run_step(given, options.step, options.project, options.guard)
+        records = run_step(given, options.step, options.project, options.guard)
+        if os.environ.get(POD_VARIABLE):
+            digests = {name: told["sha256"] for name, told in records.items() if "sha256" in told}
+            result = {"metrics": records.get(METRICS, {}), "sha256": digests}
+            print(RESULT + json.dumps(result, sort_keys=True), flush=True)  # noqa: T201
     except KaleyardError as error:
         traceback = getattr(error, "traceback", "")
         print(*([traceback] if traceback else []), error, sep="\n", file=sys.stderr, flush=True)  # noqa: T201

@@ -14,7 +14,9 @@ __all__ = [
     "METRICS",
     "NOTEBOOK",
     "PAGE",
+    "POD_VARIABLE",
     "RESERVED",
+    "RESULT",
     "STEP_FOLDER",
 ]
 
@@ -35,6 +37,10 @@ METADATA = "kaleyard"
 CELLS_VARIABLE = "KALEYARD_CELLS"
 # The kernel finds where values come from and go to in the file this variable names.
 IO_VARIABLE = "KALEYARD_STEP_IO"
+# A pod of Kubeflow Pipelines is known by this variable. In it the step's last line says what it gave, behind this word:
+# the server's API tells neither metrics nor digests, but a pod's log can be read.
+POD_VARIABLE = "KFP_POD_NAME"
+RESULT = "kaleyard result "
 # Beside the executor output: what went wrong, as data, for whoever started the step.
 FAILURE_FILE = "failure.json"
 

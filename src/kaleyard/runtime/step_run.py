@@ -49,8 +49,10 @@ class _Interface:
         return Place(self.data["notebook"], step=self.data["step"])
 
 
-def run_step(given: ExecutorInput, step_folder: Path, project: Path | None = None, guard: Sequence[str] = ()) -> None:
-    """Run the step in `step_folder` (step.ipynb, and project/ unless `project` is told).
+def run_step(
+    given: ExecutorInput, step_folder: Path, project: Path | None = None, guard: Sequence[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Run the step in `step_folder` (step.ipynb, and project/ unless `project` is told); each output's metadata.
 
     `guard` names inputs that later steps also take: the step fails if it changes them in place.
     Raises StepError, with notebook, cell and step, if the step does not come to its end.
@@ -85,6 +87,7 @@ def run_step(given: ExecutorInput, step_folder: Path, project: Path | None = Non
             write_whole(failure, json.dumps(failed.to_dict()))
             raise failed
         write_executor_output(given, records)
+    return records
 
 
 def _numbered(notebook: Path, target: Path) -> Path:
