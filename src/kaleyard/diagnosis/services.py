@@ -75,7 +75,7 @@ class Pipelines(Check):
 
     def look(self, machine: Machine) -> Finding:
         """Whether its API answers, and its version."""
-        host = machine.project.kfp_host.rstrip("/")
+        host = kfp_host(machine)
         if not host:
             return self.found("unset", "KALEYARD_KFP_HOST does not say where it is")
         import requests
@@ -83,7 +83,7 @@ class Pipelines(Check):
         from kaleyard.cluster.connection import find_server
 
         try:
-            server = find_server(machine.project)
+            server = find_server(machine.project, host)
             answer = requests.get(
                 f"{host}/apis/v2beta1/healthz",
                 headers={"Authorization": f"Bearer {server.token}"} if server.token else {"Cookie": server.cookie},
@@ -119,7 +119,7 @@ class Clock(Check):
 
         host = machine.project.registry.partition("/")[0]
         asked = [f"{'http' if is_loopback(host) else 'https'}://{host}/v2/"]
-        asked += [told] if (told := machine.project.kfp_host) else []
+        asked += [told] if (told := kfp_host(machine)) else []
         for url in asked:
             theirs = _date(url)
             if theirs is not None:
@@ -133,6 +133,11 @@ def _current(command: str) -> str:
     """The context that kubectl has chosen, "" if it has none."""
     answer = ask([command, "config", "current-context"])
     return answer.said if answer.good else ""
+
+
+def kfp_host(machine: Machine) -> str:
+    """Where Kubeflow Pipelines is said to be, "" if nobody says."""
+    return (os.environ.get("KALEYARD_KFP_HOST") or machine.project.kfp_host).rstrip("/")
 
 
 def _date(url: str) -> datetime | None:
