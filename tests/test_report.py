@@ -238,5 +238,6 @@ def test_pictures_are_bounded(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_an_outside_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(OutsideError, match="cannot be written"):
-        write_report(make(tmp_path / "nowhere"))
+        write_report(make(tmp_path / "file" / "nowhere"))
