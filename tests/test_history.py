@@ -202,6 +202,16 @@ def test_a_failed_steps_log_ends_with_its_error(made: tuple[Path, list[Run]], mo
     assert "\x1b" not in told["error"]
 
 
+def test_what_the_kernel_copied_into_the_notebook_is_shown_once(
+    made: tuple[Path, list[Run]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = copied(made, tmp_path)
+    assert at(monkeypatch, root, logs, made[1][0].id, "one").output.count("from outside") == 1
+    steps = root / "runs" / "small" / made[1][0].id / "steps" / "one"
+    steps.joinpath("log.txt").write_text("from the cell\n")
+    assert at(monkeypatch, root, logs, made[1][0].id, "one").output.count("from the cell") == 1
+
+
 def test_logs_of_a_step_that_is_not_there_name_those_that_are(made: tuple[Path, list[Run]]) -> None:
     with pytest.raises(UsageError, match="no step four\n  Its steps: one, two, three"):
         kaleyard.logs("latest", "four", folder=made[0])

@@ -60,7 +60,9 @@ def logs(run: str, step: str | None, as_json: bool) -> None:
 
 def _print(log: StepLog) -> None:
     click.secho(f"== {log.step} ({log.state})", bold=True)
-    told = [part.rstrip("\n") for part in (log.printed, log.text) if part.strip()]
+    # The kernel copies what its processes write into the notebook, so that most of it would be shown twice.
+    parts = (log.printed, "" if log.text.strip() in log.printed else log.text)
+    told = [part.rstrip("\n") for part in parts if part.strip()]
     click.echo("\n".join(told) or "(it wrote nothing)")
     if log.error:
         click.echo(log.error)

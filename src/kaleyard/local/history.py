@@ -25,9 +25,10 @@ _FIX = "`kaleyard runs` lists them; a run is RUN, the beginning of it, PIPELINE/
 
 @dataclass(frozen=True, slots=True)
 class StepLog:
-    """What a step's cells `printed`, what its processes wrote outside them (`text`), and what went wrong (`error`).
+    """What a step's cells `printed`, what its processes wrote (`text`), and what went wrong (`error`).
 
-    `notebook` is the executed notebook, None if there is none.
+    Where the kernel copies its processes' output into the notebook, `printed` repeats it. `notebook` is
+    the executed notebook, None if there is none.
     """
 
     step: str
