@@ -25,6 +25,8 @@ _VERBS = {
     "compile": ("notebooks", "compile_"),
     "build": ("images", "build"),
     "submit": ("cluster", "submit"),
+    "runs": ("history", "runs"),
+    "logs": ("history", "logs"),
     "doctor": ("doctor", "doctor"),
 }
 
