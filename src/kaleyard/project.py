@@ -27,7 +27,9 @@ class Project:
     `files` are patterns (relative to the root) of data files that every step gets besides those its code names.
     `module_path` are folders, besides each notebook's own, whose modules travel with the steps that import them.
     `disable` are codes of rules that `check` tells of and does not stop at. `kfp_host` and `kfp_namespace` are where
-    `submit` goes; `experiment` is for its runs, if the notebook names none.
+    `submit` goes; `experiment` is for its runs, if the notebook names none. `tolerance` is
+    how far, as a share, a number in a notebook's output may be from the stored one in `test`; `sanitize` are regular
+    expressions for what is another each time.
     """
 
     root: Path
@@ -44,6 +46,8 @@ class Project:
     kfp_host: str = ""
     kfp_namespace: str = ""
     experiment: str = ""
+    tolerance: str = "1e-9"
+    sanitize: tuple[str, ...] = ()
 
     @property
     def notebooks_folder(self) -> Path:
@@ -128,6 +132,8 @@ def _setting(name: str, value: Any, many: bool, where: str) -> str | tuple[str, 
         if isinstance(items, list) and all(isinstance(v, str) for v in items):
             return tuple(items)
         raise ProjectError(f"{where}: {name.replace('_', '-')} must be a list of strings")
+    if name == "tolerance" and isinstance(value, (int, float)):
+        return repr(value)
     if isinstance(value, str) and value:
         return value
     raise ProjectError(f"{where}: {name.replace('_', '-')} must be a non-empty string")

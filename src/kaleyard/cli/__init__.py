@@ -21,6 +21,7 @@ _INTERRUPTED = 130
 _VERBS = {
     "show": ("notebooks", "show"),
     "check": ("notebooks", "check"),
+    "test": ("testing", "test"),
     "run": ("running", "run"),
     "compile": ("notebooks", "compile_"),
     "build": ("images", "build"),

@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = ["WarmProvisioner", "prepare", "use_kernels"]
 
 _WARM = "kaleyard-warm"
 _PATIENCE = 60.0  # seconds that a kernel may take to come; importing torch takes ten
+_STARTS = 20.0  # seconds that the server may take to listen
 _TICK = 0.002
 
 
@@ -86,8 +88,7 @@ class _KernelProcess:
         self.returncode: int | None = None
         self._socket = socket.socket(socket.AF_UNIX)
         try:
-            self._socket.settimeout(_PATIENCE)
-            self._socket.connect(address)
+            self._connect(Path(address))
             self._socket.sendall(json.dumps(request).encode() + b"\n")
             told = json.loads(self._line())
             self.pid = int(told["pid"])
@@ -97,6 +98,14 @@ class _KernelProcess:
         except BaseException:
             self._socket.close()
             raise
+
+    def _connect(self, address: Path) -> None:
+        """Connect to the server, which may be starting still: as long as its folder is there, it comes."""
+        deadline = time.monotonic() + _STARTS
+        while not address.exists() and address.parent.is_dir() and time.monotonic() < deadline:
+            time.sleep(_TICK)
+        self._socket.settimeout(_PATIENCE)
+        self._socket.connect(str(address))
 
     def _line(self) -> bytes:
         answer = b""

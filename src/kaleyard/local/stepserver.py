@@ -95,6 +95,8 @@ def _run(request: dict[str, Any]) -> int:
     """Do what was asked, in the environment and folder it was asked for."""
     os.environ.clear()
     os.environ.update(request["environment"])
+    # Where temporary files go was found out before the fork, for another environment.
+    tempfile.tempdir = None
     os.chdir(request["folder"])
     from kaleyard.local import kernels
 
