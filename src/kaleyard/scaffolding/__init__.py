@@ -1,0 +1,1 @@
+"""New projects from the template, and bringing a project to a newer template: cookiecutter renders, git merges."""
