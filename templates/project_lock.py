@@ -23,7 +23,7 @@ PROJECT = _HERE / "project" / "{{ cookiecutter.project_slug }}"
 def wanted() -> set[str]:
     """The distributions that a new project asks for, itself or through Kaleyard."""
     text = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
-    asked = re.findall(r'^(?:dependencies|dev) = \[(.*?)\]', text, re.DOTALL | re.MULTILINE)
+    asked = re.findall(r"^(?:dependencies|dev) = \[(.*?)\]", text, re.DOTALL | re.MULTILINE)
     own = [name for group in asked for name in tomllib.loads(f"names = [{group}]")["names"]]
     kaleyard = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
     return {normal_name(Requirement(line).name) for line in own + kaleyard} - {"kaleyard"}

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
         compile,  # noqa: A004 - the verbs' names
         doctor,
         logs,
+        new,
         read,
         run,
         runs,
         show,
         submit,
+        update,
     )
     from kaleyard.errors import KaleyardError
     from kaleyard.local.record import Run, load_run
@@ -39,11 +41,13 @@ __all__ = [
     "doctor",
     "load_run",
     "logs",
+    "new",
     "read",
     "run",
     "runs",
     "show",
     "submit",
+    "update",
 ]
 
 _HOME = {
@@ -58,11 +62,13 @@ _HOME = {
     "doctor": "kaleyard.api",
     "load_run": "kaleyard.local.record",
     "logs": "kaleyard.api",
+    "new": "kaleyard.api",
     "read": "kaleyard.api",
     "run": "kaleyard.api",
     "runs": "kaleyard.api",
     "show": "kaleyard.api",
     "submit": "kaleyard.api",
+    "update": "kaleyard.api",
 }
 
 

@@ -7,6 +7,7 @@ from kaleyard.api.diagnosis import doctor
 from kaleyard.api.history import compare_runs, logs, runs
 from kaleyard.api.images import build
 from kaleyard.api.notebooks import Compiled, check, compile, pipeline_notebooks, read, show  # noqa: A004 - verbs' names
+from kaleyard.api.projects import new, update
 from kaleyard.api.running import run
 
 __all__ = [
@@ -17,10 +18,12 @@ __all__ = [
     "compile",
     "doctor",
     "logs",
+    "new",
     "pipeline_notebooks",
     "read",
     "run",
     "runs",
     "show",
     "submit",
+    "update",
 ]

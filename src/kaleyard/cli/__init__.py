@@ -19,6 +19,8 @@ _INTERRUPTED = 130
 
 # The verbs in the order of work, each with the file beside this one that holds it, and its name there.
 _VERBS = {
+    "new": ("projects", "new"),
+    "update": ("projects", "update"),
     "show": ("notebooks", "show"),
     "check": ("notebooks", "check"),
     "test": ("testing", "test"),

@@ -1,4 +1,4 @@
-"""This very Kaleyard as a wheel, which a project carries so that it installs wherever it is cloned.
+"""The Kaleyard that runs as a wheel, which a project carries so that it installs wherever it is cloned.
 
 The same files give the same bytes. The hook that ends `cookiecutter` imports this file with whatever Python runs
 cookiecutter, so it needs nothing but the standard library. The layout is the packaging specifications' "binary

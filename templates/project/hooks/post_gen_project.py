@@ -1,6 +1,7 @@
 """Kaleyard itself into the new project, and a note of what the project was made from."""
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -39,8 +40,9 @@ def note_origin(template):
     top = git(*inside, "rev-parse", "--show-toplevel")
     # Installed beside other things, in somebody else's repository: that one is not the template's.
     ours = bool(top) and Path(top) / "templates" / "project" == template
+    origin = re.sub(r"^([a-z+]+://)[^/@]*@", r"\1", git(*inside, "remote", "get-url", "origin"))  # no password in files
     note = {
-        "template": git(*inside, "remote", "get-url", "origin") or top if ours else "",
+        "template": origin or top if ours else "",
         "commit": git(*inside, "rev-parse", "HEAD") if ours else "",
         "checkout": None,
         "context": {"cookiecutter": PUBLIC},
