@@ -66,9 +66,10 @@ cluster: $(READY) ## a cluster with Kubeflow Pipelines; WAY=kind, minikube, k3d 
 test-cluster: $(READY) ## what only a live cluster can prove; KALEYARD_KUBE_CONTEXT and KALEYARD_KFP_HOST say which
 	$(BIN)/pytest -q -m cluster tests/cluster $(ARGS)
 
-lock: ## new versions into requirements.lock (needs uv)
+lock: $(READY) ## new versions into requirements.lock (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header --upgrade \
 	  pyproject.toml -o requirements.lock
+	$(BIN)/python templates/project_lock.py
 
 clean: ## everything that was made
 	rm -rf $(VENV) benchmarks/.environments .kaleyard runs build .mypy_cache .ruff_cache .pytest_cache
