@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 import kaleyard
-from template_repository import commit_all
 from test_template import every_combination
 
 _ALWAYS = (
@@ -61,7 +60,6 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(answers: dict[str, str], folder: Path, venv: Path) -> None:
     """The project's own commands, one after the other, as its README and its CI have them."""
     kaleyard.new(folder, answers)
-    commit_all(folder)
     # Newer than the project's files: they ask for the environment that is there.
     (venv / ".ready").touch()
     starter = {"tabular": "regression", "blank": "blank"}[answers["starter"]]
