@@ -32,6 +32,8 @@ def test_readmes_commands_are_make_targets_or_verbs(repository: Path) -> None:
     commands = readme_commands(repository)
     assert len(commands) > 5
     for command in commands:
+        if command[:2] == ["make", "-C"]:  # in a project from the template, which has the same targets
+            del command[1:3]
         if command[0] == "make":
             assert re.search(rf"(?m)^{command[1]}:", makefile), command
         else:

@@ -5,15 +5,16 @@ Two combinations of answers always; all the others, in the same environment, whe
 
 from __future__ import annotations
 
-import fcntl
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 import kaleyard
+from project_environment import make
 from test_template import every_combination
+
+pytest_plugins = ["project_environment"]
 
 _ALWAYS = (
     {"license": "Apache-2.0", "python_version": "3.12", "starter": "tabular"},
@@ -21,40 +22,6 @@ _ALWAYS = (
 )
 # A green run after the environment is there takes less, even on a machine with much else to do.
 _SECONDS = 60
-
-
-def make(folder: Path, *words: str, venv: Path, timeout: float = 1200) -> str:
-    """What `make` prints there; the test fails if it fails."""
-    kept = ("PATH", "LANG", "TMPDIR", "CI")
-    settings = {name: os.environ[name] for name in kept if name in os.environ}
-    settings |= {"HOME": str(venv.parent), "GIT_CONFIG_GLOBAL": os.devnull}
-    done = subprocess.run(
-        ["make", f"VENV={venv}", *words],
-        cwd=folder,
-        env=settings,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=timeout,
-    )
-    assert done.returncode == 0, done.stdout
-    return done.stdout
-
-
-@pytest.fixture(scope="session")
-def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment that a new project's `make` made: one for all workers."""
-    base = tmp_path_factory.getbasetemp()
-    place = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "template-environment"
-    place.mkdir(exist_ok=True)
-    with (place / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (place / "venv" / ".ready").exists():
-            folder = kaleyard.new(place / "first project", _ALWAYS[0])
-            make(folder, "environment", venv=place / "venv")
-            assert (folder / "components" / "regression" / "pipeline.yaml").is_file()
-    return place / "venv"
 
 
 def runs(answers: dict[str, str], folder: Path, venv: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ def new(folder: Path | None, answers: tuple[str, ...], no_input: bool) -> None:
     if folder is not None and "=" in folder.name:
         told, folder = [str(folder), *told], None
     made = api.new(folder, dict(map(_answer, told)), ask=not no_input and sys.stdin.isatty())
-    shown = shlex.quote(str(made.relative_to(Path.cwd()) if made.is_relative_to(Path.cwd()) else made))
+    shown = shlex.quote(os.path.relpath(made))
     click.echo(f"made {shown}\n")
     click.echo(f"  cd {shown}\n  git init && git add --all")
     click.echo("  make run      # the environment, then the pipeline\n  make test     # every check and test")
