@@ -12,13 +12,16 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	2>/dev/null && { echo $$p; break; }; done)
 UV := $(shell command -v uv 2>/dev/null)
 NOTEBOOK ?= notebooks/housing.ipynb
+ENGINE ?= docker
 WAY ?= kind
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint unit notebooks components compile bench docs site cluster test-cluster lock clean
+.PHONY: help environment run test lint check unit notebooks compile login bench docs site cluster test-cluster lock clean
 
 help: ## these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
+
+environment: $(READY) ## .venv, from the lock
 
 $(READY): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)$(UV)" || { echo "Kaleyard needs Python 3.11, 3.12 or 3.13; install one, or say PYTHON=..."; exit 4; }
@@ -36,7 +39,7 @@ endif
 run: $(READY) ## the environment, then the reference pipeline
 	$(BIN)/kaleyard run $(NOTEBOOK) $(ARGS)
 
-test: lint unit notebooks components ## every check and test
+test: lint check unit notebooks ## every check and test
 
 lint: $(READY) ## style, types, direction of imports
 	$(BIN)/ruff check .
@@ -44,18 +47,28 @@ lint: $(READY) ## style, types, direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+check: $(READY) ## the rules over the notebooks, and whether components/ is what they say
+	$(BIN)/kaleyard check
+	$(BIN)/kaleyard compile --check
+
 unit: $(READY) ## the tests
 	$(BIN)/pytest -q -n 2 --dist worksteal $(or $(ARGS),tests)
 
-notebooks: $(READY) ## the rules over the notebooks, and their outputs against what is stored
-	$(BIN)/kaleyard check
-	$(BIN)/kaleyard test
-
-components: $(READY) ## whether components/ is what the notebooks say
-	$(BIN)/kaleyard compile --check
+notebooks: $(READY) ## the notebooks' outputs against what is stored
+	$(BIN)/kaleyard test $(ARGS)
 
 compile: $(READY) ## components/ from the notebooks
 	$(BIN)/kaleyard compile
+
+login: ## the engine signed in to KALEYARD_REGISTRY, as REGISTRY_USER by REGISTRY_TOKEN
+	@: "$${KALEYARD_REGISTRY:?names no registry}" "$${REGISTRY_USER:?names nobody}" "$${REGISTRY_TOKEN:?is not set}"; \
+	host=$${KALEYARD_REGISTRY%%/*}; user=$$REGISTRY_USER; token=$$REGISTRY_TOKEN; \
+	case $$host in *.dkr.ecr.*.amazonaws.com) \
+	  region=$${host#*.dkr.ecr.}; user=AWS; \
+	  token=$$(AWS_ACCESS_KEY_ID=$$REGISTRY_USER AWS_SECRET_ACCESS_KEY=$$REGISTRY_TOKEN \
+	    aws ecr get-login-password --region "$${region%.amazonaws.com}") || exit;; \
+	esac; \
+	printf '%s' "$$token" | $(ENGINE) login --username "$$user" --password-stdin "$$host"
 
 bench: $(READY) ## Kaleyard and its peers on the same work; ARGS="--help" tells more
 	$(BIN)/python -m benchmarks $(ARGS)
@@ -66,9 +79,9 @@ cluster: $(READY) ## a cluster with Kubeflow Pipelines; WAY=kind, minikube, k3d 
 test-cluster: $(READY) ## what only a live cluster can prove; KALEYARD_KUBE_CONTEXT and KALEYARD_KFP_HOST say which
 	$(BIN)/pytest -q -m cluster tests/cluster $(ARGS)
 
-lock: $(READY) ## new versions into requirements.lock (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header --upgrade \
-	  pyproject.toml -o requirements.lock
+lock: $(READY) ## new versions into requirements.lock
+	$(or $(UV),$(BIN)/uv) pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
+	  --upgrade pyproject.toml -o requirements.lock
 	$(BIN)/python templates/project_lock.py
 
 clean: ## everything that was made

@@ -5,12 +5,12 @@ Two combinations of answers always; all the others, in the same environment, whe
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 import kaleyard
+from everything import EVERYTHING
 from project_environment import make
 from test_template import every_combination
 
@@ -47,7 +47,7 @@ def test_a_new_project_runs_tests_and_compiles(answers: dict[str, str], tmp_path
     runs(answers, tmp_path / "a project", venv)
 
 
-@pytest.mark.skipif("KALEYARD_TEST_EVERYTHING" not in os.environ, reason="takes minutes: set KALEYARD_TEST_EVERYTHING")
+@pytest.mark.skipif(not EVERYTHING, reason="takes minutes: set KALEYARD_TEST_EVERYTHING")
 @pytest.mark.parametrize(
     "answers", [a for a in every_combination() if a not in _ALWAYS], ids=lambda a: "-".join(a.values())
 )

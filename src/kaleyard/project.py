@@ -89,7 +89,7 @@ def find_project(start: Path | None = None) -> Project:
     told = next((f for f in folders if _table(f) is not None), None)
     root = told or next((f for f in folders if any((f / m).exists() for m in _MARKERS)), here)
     project = _apply(Project(root), _table(root) or {}, f"{root / 'pyproject.toml'} [tool.kaleyard]")
-    variables = {k[9:].lower(): v for k, v in os.environ.items() if k.startswith("KALEYARD_")}
+    variables = {k[9:].lower(): v for k, v in os.environ.items() if k.startswith("KALEYARD_") and v}
     known = {f.name for f in fields(Project)} - {"root"}
     return _apply(project, {k: v for k, v in variables.items() if k in known}, "KALEYARD_* variables")
 

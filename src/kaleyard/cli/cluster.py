@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kaleyard.cli.types import NOTEBOOK
+from kaleyard.errors import UsageError
 
 if TYPE_CHECKING:
     from kaleyard.api.cluster import Prepared
@@ -20,7 +21,7 @@ __all__ = ["submit"]
 
 
 @click.command()
-@click.argument("notebook", type=NOTEBOOK)
+@click.argument("notebooks", nargs=-1, type=NOTEBOOK)
 @click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter's value; may be repeated.")
 @click.option("--host", metavar="URL", help="Where Kubeflow Pipelines is (default: KALEYARD_KFP_HOST, or kfp-host).")
 @click.option("--namespace", help="Whose runs these are, where there are several users.")
@@ -37,7 +38,7 @@ __all__ = ["submit"]
 @click.option("--manifest", "as_manifest", is_flag=True, help="Print it as Kubernetes objects, and send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print what is there then as JSON, and nothing else.")
 def submit(
-    notebook: Path,
+    notebooks: tuple[Path, ...],
     host: str | None,
     namespace: str | None,
     wait: bool,
@@ -48,22 +49,32 @@ def submit(
     as_json: bool,
     **wanted: Any,
 ) -> None:
-    """Run the pipeline of NOTEBOOK on Kubeflow Pipelines, by the images that `kaleyard build` pushed.
+    """Run the pipelines of NOTEBOOKS (all by default) on Kubeflow Pipelines, by the images that `build` pushed.
 
     Who you are is read from KALEYARD_KFP_TOKEN, _TOKEN_FILE, _COOKIE, _COOKIE_FILE, _CA, _CERT and _KEY, or is the
     account of the pod this runs in. Example: kaleyard submit notebooks/housing.ipynb -p SEED=7 --wait
     """
+    from kaleyard import api
     from kaleyard.api import cluster
+    from kaleyard.project import find_project
 
     wanted["parameters"] = list(wanted["parameters"])
-    prepared = cluster.prepare(notebook, **wanted)
-    if as_package or as_manifest:
-        package = prepared.submission
-        click.echo(package.manifest(namespace or "") if as_manifest else package.content, nl=False)
-    elif dry_run:
-        click.echo(_told(prepared) if not as_json else json.dumps(_data(prepared), indent=1))
-    else:
-        _send(notebook, prepared, host, namespace, wait=wait, timeout=timeout, as_json=as_json)
+    chosen = notebooks or tuple(api.pipeline_notebooks(find_project()))
+    if not chosen:
+        raise UsageError("there is no pipeline notebook here", fix="Name a notebook.")
+    # Every one is checked before any is sent.
+    ready = [(notebook, cluster.prepare(notebook, **wanted)) for notebook in chosen]
+    succeeded = True
+    for notebook, prepared in ready:
+        if as_package or as_manifest:
+            package = prepared.submission
+            click.echo("---\n" if len(ready) > 1 else "", nl=False)
+            click.echo(package.manifest(namespace or "") if as_manifest else package.content, nl=False)
+        elif dry_run:
+            click.echo(_told(prepared) if not as_json else json.dumps(_data(prepared), indent=1))
+        else:
+            succeeded &= _send(notebook, prepared, host, namespace, wait=wait, timeout=timeout, as_json=as_json)
+    sys.exit(0 if succeeded else 1)
 
 
 def _send(
@@ -75,7 +86,8 @@ def _send(
     wait: bool,
     timeout: float | None,
     as_json: bool,
-) -> None:
+) -> bool:
+    """Submit it, and with `wait` follow it; whether the run did not fail, as far as is known."""
     from kaleyard.api import cluster
     from kaleyard.cluster.submit import Submitter
     from kaleyard.cluster.watch import Watch, results
@@ -90,7 +102,7 @@ def _send(
     if not wait or not made.run_id:
         if as_json:
             click.echo(json.dumps(made.to_dict(), indent=1))
-        return
+        return True
     try:
         done = Watch(connection, prepared.pipeline).wait(made.run_id, _silent if as_json else _line, timeout)
     except KeyboardInterrupt:
@@ -101,7 +113,7 @@ def _send(
         click.echo(json.dumps(made.to_dict() | {"run": done.to_dict(), "results": given}, indent=1))
     else:
         _finish(done, connection.server.namespace)
-    sys.exit(0 if done.state == "done" else 1)
+    return done.state == "done"
 
 
 def _told(prepared: Prepared) -> str:

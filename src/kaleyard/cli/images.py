@@ -21,7 +21,12 @@ __all__ = ["build"]
 @click.option("--dry-run", is_flag=True, help="Only tell which images the registry lacks.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Builds at once (default: what suits the builder).")
 @click.option(
-    "--secret", "secrets", multiple=True, metavar="id=ID,src=FILE", help="For the build alone: ca or pipconf."
+    "--secret",
+    "secrets",
+    multiple=True,
+    envvar="KALEYARD_BUILD_SECRETS",
+    metavar="id=ID,src=FILE",
+    help="For the build alone: ca or pipconf (default: KALEYARD_BUILD_SECRETS, with blanks between).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON, and nothing else.")
 def build(

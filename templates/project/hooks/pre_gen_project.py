@@ -6,7 +6,7 @@ import sys
 
 ANSWERS = json.loads({{ cookiecutter | jsonify | tojson }})
 # Beside names no distribution may have: what the project installs under the same name could not be told from it.
-TAKEN = {"kaleyard", "jupyterlab", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "skops", "pre-commit", "ruff"}
+TAKEN = {"kaleyard", "jupyterlab", "matplotlib", "numpy", "pandas", "pyarrow", "scikit-learn", "skops", "pre-commit", "ruff", "uv"}
 LINES = ("project_name", "description", "author")
 
 
