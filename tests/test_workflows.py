@@ -107,3 +107,49 @@ def test_nothing_that_others_write_reaches_a_shell() -> None:
     for path in WORKFLOWS:
         for job in told(path)["jobs"].values():
             assert not any("${{" in step.get("run", "") for step in job["steps"]), path.name
+
+
+@pytest.mark.parametrize(
+    ("registry", "user", "told"),
+    [
+        ("docker.io/me", "me", "login --username me --password-stdin docker.io"),
+        ("ghcr.io/owner/more", "o'b", "login --username o'b --password-stdin ghcr.io"),
+        (
+            "1.dkr.ecr.eu-west-1.amazonaws.com",
+            "KEY",
+            "login --username AWS --password-stdin 1.dkr.ecr.eu-west-1.amazonaws.com",
+        ),
+    ],
+)
+@pytest.mark.parametrize("folder", [ROOT, ROOT / PROJECT], ids=["here", "in a new project"])
+def test_make_login_signs_in_where_the_registry_is(
+    folder: Path, registry: str, user: str, told: str, tmp_path: Path
+) -> None:
+    # No such registry can be here: programs in place of docker's and Amazon's write down what they are told.
+    for name, does in (
+        ("docker", f'echo "$@" >{tmp_path}/told; cat >{tmp_path}/given'),
+        ("aws", f'echo "$@ $AWS_ACCESS_KEY_ID $AWS_SECRET_ACCESS_KEY" >{tmp_path}/aws; echo short-lived'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    settings = {"PATH": f"{tmp_path}:/usr/bin:/bin", "KALEYARD_REGISTRY": registry, "REGISTRY_USER": user}
+    command = ["make", "--no-print-directory", "-f", str(folder / "Makefile"), "login"]
+    without = subprocess.run(command, env=settings, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert without.returncode != 0
+    assert "REGISTRY_TOKEN" in without.stderr
+    done = subprocess.run(
+        command,
+        env=settings | {"REGISTRY_TOKEN": "a$HOME'token"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "told").read_text().strip() == told
+    amazon = "amazonaws" in registry
+    assert (tmp_path / "given").read_text().strip() == ("short-lived" if amazon else "a$HOME'token")
+    if amazon:
+        words = "ecr get-login-password --region eu-west-1"
+        assert (tmp_path / "aws").read_text().strip() == f"{words} KEY a$HOME'token"
+    assert "token" not in done.stdout + done.stderr
