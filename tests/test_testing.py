@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import psutil
 import pytest
 
+from kaleyard.runtime import output as bounded
 from kaleyard.testing.annotations import annotation, cell_lines
 from kaleyard.testing.comparing import align, tolerance_of
+from kaleyard.testing.executing import execute
 
+# `KALEYARD_REPEATS` asks for more; conftest.py takes it away from every test.
+REPEATS = int(os.environ.get("KALEYARD_REPEATS", "2"))
 COMMAND = [sys.executable, "-m", "kaleyard", "test"]
 PICTURE = "from IPython.display import Image, display\ndisplay(Image(data=bytes([137, 80, 78, 71, {n}]), format='png'))"
 NOISE = """\
@@ -254,16 +259,40 @@ def test_wrong_use_is_told(project: Path) -> None:
 
 
 def test_notebooks_run_beside_each_other_again_and_again(project: Path) -> None:
-    # `KALEYARD_REPEATS` asks for more.
     for number in range(6):
         stored(
             project / f"notebooks/n{number}.ipynb",
             (f"x = {number}\nprint(x)", f"{number}\n"),
             ("print(x)", f"{number}\n"),
         )
-    for _ in range(int(os.environ.get("KALEYARD_REPEATS", "2"))):
+    for _ in range(REPEATS):
         done = verb(project, "--jobs", "3")
         assert (done.returncode, "18 passed" in done.stdout) == (0, True), done.stdout
+
+
+def test_json_tells_what_became_of_each_cell_and_nothing_else(project: Path) -> None:
+    stored(project / "notebooks/a.ipynb", ("print(1)", "1\n"), ("print(2)", "3\n"), ("1 / 0", ""), ("print(4)", "4\n"))
+    (project / "notebooks/broken.ipynb").write_text("no notebook")
+    done = verb(project, "--json", "notebooks/a.ipynb")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["exit_code"]) == (1, 1)
+    found = {one["cell"]: one["outcome"] for one in told["cells"]}
+    assert found == {"stored outputs": "passed", "cell 1": "passed", "cell 2": "failed", "cell 3": "failed"} | {
+        "cell 4": "passed"
+    }
+    assert {one["notebook"] for one in told["cells"]} == {"notebooks/a.ipynb"}
+    assert not any("\x1b" in one["message"] for one in told["cells"])
+    assert any("ZeroDivisionError" in one["message"] for one in told["cells"])
+    assert "no notebook" in json.loads(verb(project, "--json").stdout)["cells"][0]["message"]
+
+
+def test_a_cell_that_prints_without_end_is_kept_bounded(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "MOST_OUTPUT", 10_000)
+    path = stored(project / "notebooks/a.ipynb", ("for _ in range(1000):\n    print('y' * 1000)", "y\n"))
+    done = execute(nbformat.read(path, as_version=4), project, frozenset(), 60)
+    text = "".join(o["text"] for o in done.outputs[0])
+    assert "[Output cut: this cell put out more than 10,000 characters.]" in text
+    assert len(text) < 20_000
 
 
 def texts(*outputs: str) -> list[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,7 @@ from kaleyard.errors import UsageError
 from kaleyard.project import Project, find_project
 
 if TYPE_CHECKING:
+    from kaleyard.testing.outcomes import Tested
     from kaleyard.testing.updating import Updated
 
 __all__ = ["test", "update_outputs"]
@@ -19,25 +22,35 @@ _NOTHING_COLLECTED = 5  # pytest's code
 
 
 def test(
-    *notebooks: PathLike, jobs: int | None = None, timeout: float | None = None, junit: PathLike | None = None
-) -> int:
-    """Run these notebooks, or all of the project's, and compare their outputs; the exit code.
+    *notebooks: PathLike,
+    jobs: int | None = None,
+    timeout: float | None = None,
+    junit: PathLike | None = None,
+    silent: bool = False,
+) -> Tested:
+    """Run these notebooks, or all of the project's, and compare their outputs; what became of each cell.
 
-    0 all as stored; 1 a cell differs, raised, or has nothing stored; 11 a cell took longer than `timeout` seconds; 12
-    out of memory; 13 a kernel died. `junit` is a file to write JUnit's XML to. Raises UsageError for no notebook.
+    Its exit code is 0 all as stored; 1 a cell differs, raised, or has nothing stored; 11 a cell took longer than
+    `timeout` seconds; 12 out of memory; 13 a kernel died. `junit` is a file to write JUnit's XML to; `silent` prints
+    nothing. Raises UsageError for no notebook.
     """
     import pytest
 
+    from kaleyard.testing.outcomes import Outcomes, Tested
+
     project, paths = _chosen(notebooks)
-    options = ["-p", "kaleyard.testing.plugin", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=", "-q"]
-    options += ["--no-header", "-rN", "--rootdir", str(project.root), "--kaleyard-warm", "-o", "xfail_strict=true"]
+    options = ["-p", "kaleyard.testing.plugin", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts="]
+    options += ["-q", "--no-header", "-rN", *(["--color=no"] if silent else [])]
+    options += ["--rootdir", str(project.root), "--kaleyard-warm", "-o", "xfail_strict=true"]
     options += ["--kaleyard-jobs", str(jobs or os.cpu_count() or 1)]
     options += ["--kaleyard-timeout", str(timeout)] if timeout else []
     options += ["--junitxml", str(junit)] if junit else []
-    code = int(pytest.main([*options, *map(str, paths)]))
+    outcomes = Outcomes()
+    with redirect_stdout(io.StringIO()) if silent else nullcontext():
+        code = int(pytest.main([*options, *map(str, paths)], plugins=[outcomes]))
     if code == _NOTHING_COLLECTED:
         raise UsageError("there is no notebook to test", fix=f"Put one under {project.notebooks}, or name one.")
-    return code
+    return Tested(code, outcomes.found)
 
 
 # pytest would take it for a test of its own.

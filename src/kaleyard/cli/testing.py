@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -20,8 +21,14 @@ __all__ = ["test"]
 @click.option(
     "--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit's XML there."
 )
+@click.option("--json", "as_json", is_flag=True, help="Print what became of each cell as JSON, and nothing else.")
 def test(
-    notebooks: tuple[Path, ...], update: bool, jobs: int | None, timeout: float | None, junit: Path | None
+    notebooks: tuple[Path, ...],
+    update: bool,
+    jobs: int | None,
+    timeout: float | None,
+    junit: Path | None,
+    as_json: bool,
 ) -> None:
     """Run NOTEBOOKS (all by default, folders too) and compare what they give with what is stored in them.
 
@@ -32,7 +39,14 @@ def test(
     from kaleyard.api import testing
 
     if not update:
-        sys.exit(testing.test(*notebooks, jobs=jobs, timeout=timeout, junit=junit))
-    for one in testing.update_outputs(*notebooks, jobs=jobs, timeout=timeout):
+        tested = testing.test(*notebooks, jobs=jobs, timeout=timeout, junit=junit, silent=as_json)
+        if as_json:
+            click.echo(json.dumps(tested.to_dict(), indent=1))
+        sys.exit(tested.exit_code)
+    updated = testing.update_outputs(*notebooks, jobs=jobs, timeout=timeout)
+    if as_json:
+        click.echo(json.dumps([{"notebook": str(one.notebook), "cells": one.cells} for one in updated], indent=1))
+        return
+    for one in updated:
         cells = ", ".join(map(str, one.cells))
         click.echo(f"{one.notebook}: " + (f"new outputs in cell {cells}" if one.cells else "as it was"))

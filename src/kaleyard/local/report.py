@@ -18,6 +18,7 @@ from kaleyard.local.profile import MEANINGS, PHASES
 from kaleyard.local.record import Run, StepRun
 from kaleyard.pipeline import Pipeline
 from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.terminal import without_escapes
 
 __all__ = ["write_report"]
 
@@ -31,7 +32,6 @@ _WORDS = {
     "waiting": "waiting",
     "skipped": "skipped",
 }
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 _MOST_TEXT = 200_000
 _MOST_PICTURE, _MOST_PICTURES = 2_000_000, 20_000_000  # characters of base64: of one, of all
 _MOST_METRICS = 24
@@ -160,7 +160,7 @@ def _error(error: dict[str, Any]) -> dict[str, str]:
     place = [f"{name} {error[name]}" for name in ("cell", "step") if error.get(name) is not None]
     where = ": ".join(part for part in (str(error.get("notebook") or ""), ", ".join(place)) if part)
     parts = {"where": where, **{name: str(error.get(name) or "") for name in ("what", "fix", "traceback")}}
-    texts = {name: _cut(_ESCAPES.sub("", text)).strip("\n") for name, text in parts.items()}
+    texts = {name: _cut(without_escapes(text)).strip("\n") for name, text in parts.items()}
     # The page names its cells so.
     return texts | {"anchor": f"#cell-{error['cell']}" if isinstance(error.get("cell"), int) else ""}
 

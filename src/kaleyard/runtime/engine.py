@@ -5,7 +5,6 @@ An engine is papermill's own way of saying how a notebook is run; see `papermill
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 from typing import Any
 
@@ -15,36 +14,16 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 
 from kaleyard.runtime.kernel import StepKernelManager
+from kaleyard.runtime.output import BoundedOutput
+from kaleyard.runtime.terminal import without_rewritten
 
-__all__ = ["ENGINE", "MOST_OUTPUT"]
+__all__ = ["ENGINE"]
 
 ENGINE = "kaleyard"
-# Characters of output kept of one cell; a cell that prints for ever would fill the memory otherwise.
-MOST_OUTPUT = 20_000_000
-# What a carriage return has overwritten. From the start of the line: from anywhere takes the square of its length.
-_REWRITTEN = re.compile(r"^.*\r(?=[^\n])", re.MULTILINE)
 
 
-class _Client(PapermillNotebookClient):  # type: ignore[misc]
-    """nbclient, keeping a bounded part of what a cell puts out, and saying so."""
-
-    _kept = 0
-    _cell = -1
-
-    def output(
-        self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
-    ) -> NotebookNode | None:
-        """The output as nbclient keeps it; None for what is too much."""
-        if cell_index != self._cell:
-            self._cell, self._kept = cell_index, 0
-        before = self._kept
-        self._kept += _length(msg["content"])
-        if self._kept <= MOST_OUTPUT or msg["msg_type"] == "error":
-            return super().output(outs, msg, display_id, cell_index)
-        if before <= MOST_OUTPUT:
-            words = f"\n[Output cut: this cell put out more than {MOST_OUTPUT:,} characters.]\n"
-            outs.append(new_output("stream", name="stderr", text=words))
-        return None
+class _Client(BoundedOutput, PapermillNotebookClient):  # type: ignore[misc]
+    """papermill's client, keeping a bounded part of what a cell puts out."""
 
 
 class StepEngine(Engine):  # type: ignore[misc]
@@ -83,21 +62,13 @@ def _join_streams(cell: NotebookNode, **_: Any) -> None:
             joined.append(output)
         elif output.name not in done:
             done.add(output.name)
-            joined.append(new_output("stream", name=output.name, text=_REWRITTEN.sub("", "".join(texts[output.name]))))
+            joined.append(new_output("stream", name=output.name, text=without_rewritten("".join(texts[output.name]))))
     names = [output.get("name") for output in joined]
     if ("stderr", "stdout") in pairwise(names):
         # They come as they like: neighbours are put in one order.
         place = names.index("stderr")
         joined[place], joined[place + 1] = joined[place + 1], joined[place]
     cell.outputs = joined
-
-
-def _length(content: dict[str, Any]) -> int:
-    text = content.get("text")
-    if isinstance(text, str):
-        return len(text)
-    data = content.get("data")
-    return sum(len(v) for v in data.values() if isinstance(v, str)) if isinstance(data, dict) else 0
 
 
 papermill_engines.register(ENGINE, StepEngine)

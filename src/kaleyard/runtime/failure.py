@@ -14,10 +14,10 @@ from kaleyard.errors import CellError, DataError, KernelDiedError, Place, StepEr
 from kaleyard.runtime.contract import METADATA
 from kaleyard.runtime.memory import exceeded_limit, told_size
 from kaleyard.runtime.stopping import Stopped
+from kaleyard.runtime.terminal import without_escapes
 
 __all__ = ["explain", "out_of_memory"]
 
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _UNBOUND = re.compile(r"name '(\w+)' is not defined")
 _DATA_ERROR = "DataError"
 _SIGNALS = {
@@ -52,7 +52,7 @@ def _cell_error(error: Any, cells: list[dict[str, Any]], place: Place) -> StepEr
     failed = next((c for c in cells if any(o.get("output_type") == "error" for o in c.get("outputs", []))), None)
     role = _ours(failed).get("role")
     traceback = "\n".join(error.traceback)
-    plain = _ANSI.sub("", str(error.evalue))
+    plain = without_escapes(str(error.evalue))
     if role == "save" and error.ename == "NameError" and (lost := _UNBOUND.search(plain)):
         return _not_made(lost[1], cells, place)
     if role in ("load", "save"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.terminal import without_escapes, without_rewritten
 
 __all__ = ["write_page"]
 
@@ -25,9 +26,7 @@ _FOLDED = {"setup": "Setup", "load": "Load inputs", "save": "Save outputs"}
 # The richest form that needs no script.
 _FORMS = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain", "text/latex")
 
-_REWRITTEN = re.compile(r"^.*\r(?=[^\n])", re.MULTILINE)  # a progress bar's earlier states
 _DRAWN = re.compile(r"<script.*?</script\s*>|<style.*?</style\s*>|<[^>]*>", re.DOTALL | re.IGNORECASE)
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
 
 
 def write_page(notebook: Path, target: Path, title: str) -> None:
@@ -146,7 +145,7 @@ def _banner(cells: Iterable[Any]) -> dict[str, Any] | None:
     for view in views:
         if view["state"] == " failed":
             raised = view["raised"] or {"ename": "", "evalue": ""}
-            message = _ESCAPES.sub("", str(raised["evalue"])).strip().split("\n")[0][:400]
+            message = without_escapes(str(raised["evalue"])).strip().split("\n")[0][:400]
             ename = raised["ename"]
             what = f"{view['named']} raised {ename}." if ename else f"{view['named']} failed."
             return {"what": what, "more": message, "anchor": view["anchor"]}
@@ -200,7 +199,7 @@ def _shown(outputs: Iterable[Any]) -> list[Any]:
     for output in shown:
         if "parts" in output:
             text = "".join(output.pop("parts"))
-            output["text"] = _cut(_REWRITTEN.sub("", text) if "\r" in text else text)
+            output["text"] = _cut(without_rewritten(text) if "\r" in text else text)
     return [nbformat.from_dict(output) for output in shown]
 
 

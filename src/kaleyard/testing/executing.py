@@ -43,6 +43,10 @@ async def _execute(notebook: Any, folder: Path, skip: frozenset[int], limit: flo
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
     from kaleyard.runtime.kernel import StepKernelManager
+    from kaleyard.runtime.output import BoundedOutput
+
+    class Client(BoundedOutput, NotebookClient):  # type: ignore[misc]
+        """nbclient, keeping a bounded part of what a cell puts out."""
 
     whole = copy.deepcopy(notebook)
     code = [cell for cell in whole.cells if cell.cell_type == "code"]
@@ -50,7 +54,7 @@ async def _execute(notebook: Any, folder: Path, skip: frozenset[int], limit: flo
         cell.outputs, cell.execution_count = [], None
         if number in skip:
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), _SKIP]
-    client = NotebookClient(
+    client = Client(
         whole,
         timeout=limit,
         startup_timeout=_STARTUP,
