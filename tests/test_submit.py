@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,7 @@ from kaleyard.errors import KaleyardError, OutsideError, ParameterError, StaleEr
 from kaleyard.local.reporter import SilentReporter
 from kaleyard.notebook.rules import load_pipeline
 from kaleyard.project import find_project
+from kaleyard.runtime.terminal import without_escapes
 from kfp_server import Kfp, run_at, serving_kfp
 from notebook_builder import notebook
 
@@ -288,6 +294,24 @@ def test_waiting_shows_each_step_and_ends_with_the_outcome(path: Path, kfp: Kfp)
     wanted = ["make_numbers: running", "make_numbers: done", "total: running", "total: done"]
     assert [line for line in lines if line.startswith(("make_numbers", "total"))] == wanted
     assert "done in" in lines[-2]
+
+
+def test_on_a_terminal_the_steps_are_the_table_that_local_runs_have(path: Path, kfp: Kfp) -> None:
+    kfp.looks = [run_at("SUCCEEDED", ("make-numbers", "SUCCEEDED"), ("total", "SUCCEEDED"))]
+    screen, terminal = os.openpty()
+    settings = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"TERM": "xterm-256color"}
+    words = [sys.executable, "-m", "kaleyard", "submit", str(path), "--wait"]
+    with subprocess.Popen(words, stdin=terminal, stdout=terminal, stderr=terminal, env=settings) as submitting:
+        os.close(terminal)
+        shown = b""
+        with suppress(OSError):  # the terminal is gone with the last who had it open
+            while some := os.read(screen, 65536):
+                shown += some
+    os.close(screen)
+    plain = without_escapes(shown.decode())
+    assert submitting.returncode == 0, plain
+    assert re.search(r"✓\s+make_numbers\s+done", plain)
+    assert re.search(r"✓\s+total\s+done", plain)
 
 
 def test_a_failed_step_is_told_with_what_is_known_of_why(path: Path, kfp: Kfp) -> None:

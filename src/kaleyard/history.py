@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from kaleyard.errors import UsageError
 
-__all__ = ["Comparison", "History", "PastRun", "Row", "compare", "table"]
+__all__ = ["REMOTE", "Comparison", "History", "PastRun", "Row", "StepLog", "compare", "table"]
+
+REMOTE = "remote:"  # begins the name of a run on a server
 
 _ABSENT = "-"
+_HERE = "local"
 _WIDEST = 60  # characters of a cell
 
 
@@ -35,8 +39,8 @@ class PastRun:
 
     @property
     def name(self) -> str:
-        """PIPELINE/RUN."""
-        return f"{self.pipeline}/{self.id}"
+        """PIPELINE/RUN, as the verbs take it."""
+        return f"{'' if self.place == _HERE else REMOTE}{self.pipeline}/{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class History:
                 run.state,
                 run.started[:16].replace("T", " "),
                 f"{run.seconds:.1f} s" if run.seconds else _ABSENT,
-                run.name if run.place == "local" else f"{run.name} at {run.place}",
+                run.name,
                 _clipped(" ".join(f"{n}={_text(v)}" for n, v in run.parameters.items())) or _ABSENT,
                 _clipped(" ".join(f"{n}={v:.6g}" for n, v in run.metrics.items())) or _ABSENT,
             )
@@ -68,6 +72,26 @@ class History:
         if not rows:
             return ["no runs"]
         return [*table([heads, *rows]), *([f"and {self.more} more: see --limit"] if self.more else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class StepLog:
+    """What a step's cells `printed`, what its processes wrote (`text`), and what went wrong (`error`).
+
+    Where the kernel copies its processes' output into the notebook, `printed` repeats it. `notebook` is
+    the executed notebook, None if there is none here.
+    """
+
+    step: str
+    state: str
+    printed: str
+    text: str
+    error: str
+    notebook: Path | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The log as JSON values."""
+        return asdict(self) | {"notebook": str(self.notebook) if self.notebook else None}
 
 
 @dataclass(frozen=True, slots=True)

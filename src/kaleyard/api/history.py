@@ -5,49 +5,86 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaleyard.project import find_project
+from kaleyard.project import Project, find_project
 
 if TYPE_CHECKING:
     from kaleyard.api.notebooks import PathLike
-    from kaleyard.history import Comparison, History
-    from kaleyard.local.history import StepLog
+    from kaleyard.cluster.history import RemoteHistory
+    from kaleyard.history import Comparison, History, StepLog
 
 __all__ = ["compare_runs", "logs", "runs"]
 
 
-def runs(pipeline: str | None = None, *, limit: int | None = None, folder: PathLike | None = None) -> History:
+def runs(
+    pipeline: str | None = None,
+    *,
+    limit: int | None = None,
+    folder: PathLike | None = None,
+    remote: bool = False,
+    host: str | None = None,
+    namespace: str | None = None,
+) -> History:
     """The project's runs on this machine, newest first: of one pipeline or of all, at most `limit`.
 
-    `folder` is any folder of the project, the current one by default. A run whose record is broken is in
-    `unreadable`. Raises OutsideError if the runs folder cannot be read.
+    `remote` lists those on the Kubeflow Pipelines server instead, which `host`, `namespace`, variables and settings
+    name as for `submit`. `folder` is any folder of the project, the current one by default. A run whose record is
+    broken is in `unreadable`. Raises OutsideError if the runs folder cannot be read, or the server does not answer.
     """
+    project = find_project(_path(folder))
+    if remote:
+        return _server(project, host, namespace).runs(pipeline, limit)
     from kaleyard.local.history import list_runs
 
-    return list_runs(find_project(_path(folder)), pipeline, limit)
+    return list_runs(project, pipeline, limit)
 
 
-def compare_runs(*told: str, folder: PathLike | None = None) -> Comparison:
-    """Parameters, metrics and artifact digests of runs, side by side.
+def compare_runs(
+    *told: str, folder: PathLike | None = None, host: str | None = None, namespace: str | None = None
+) -> Comparison:
+    """Parameters, metrics and artifact digests of runs, side by side, wherever they ran.
 
-    A run is its id, the beginning of it, PIPELINE/RUN, PIPELINE/latest, `latest`, or its folder. Raises UsageError if
-    none or several are meant, OutsideError if a run's record is broken.
+    A run is its id, the beginning of it, PIPELINE/RUN, PIPELINE/latest, `latest`, or its folder; the same after
+    `remote:` is one on the server. Raises UsageError if none or several are meant, OutsideError if a run's record is
+    broken or the server does not answer.
     """
-    from kaleyard.history import compare
+    from kaleyard.history import REMOTE, compare
     from kaleyard.local.history import find_run, past_run
 
     project = find_project(_path(folder))
-    return compare([past_run(find_run(project, name)) for name in told])
+    server = _server(project, host, namespace) if any(name.startswith(REMOTE) for name in told) else None
+    found = [
+        server.find(name) if server and name.startswith(REMOTE) else past_run(find_run(project, name)) for name in told
+    ]
+    return compare(found)
 
 
-def logs(run: str, step: str | None = None, *, folder: PathLike | None = None) -> list[StepLog]:
+def logs(
+    run: str,
+    step: str | None = None,
+    *,
+    folder: PathLike | None = None,
+    host: str | None = None,
+    namespace: str | None = None,
+) -> list[StepLog]:
     """What each step of a run, or one of them, printed and wrote, and what went wrong in it.
 
-    `run` is as for `compare_runs`. Raises UsageError for a run or step that is not there, OutsideError if a record or
-    log cannot be read.
+    `run` is as for `compare_runs`; logs of a run on a server come from its pods. Raises UsageError for a run or step
+    that is not there, OutsideError if a record or log cannot be read.
     """
+    from kaleyard.history import REMOTE
     from kaleyard.local.history import find_run, run_logs
 
-    return run_logs(find_run(find_project(_path(folder)), run), step)
+    project = find_project(_path(folder))
+    if run.startswith(REMOTE):
+        return _server(project, host, namespace).logs(run, step)
+    return run_logs(find_run(project, run), step)
+
+
+def _server(project: Project, host: str | None, namespace: str | None) -> RemoteHistory:
+    from kaleyard.cluster.connection import Connection, find_server
+    from kaleyard.cluster.history import RemoteHistory
+
+    return RemoteHistory(Connection(find_server(project, host, namespace)))
 
 
 def _path(folder: PathLike | None) -> Path | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from kaleyard.api.cluster import Prepared
     from kaleyard.cluster.submit import Submitted
     from kaleyard.cluster.watch import RemoteRun, RemoteStep
+    from kaleyard.local.record import StepState
 
 __all__ = ["submit"]
 
@@ -103,8 +106,10 @@ def _send(
         if as_json:
             click.echo(json.dumps(made.to_dict(), indent=1))
         return True
+    told = _silent() if as_json else _telling(prepared, made)
     try:
-        done = Watch(connection, prepared.pipeline).wait(made.run_id, _silent if as_json else _line, timeout)
+        with told as (changed, looked):
+            done = Watch(connection, prepared.pipeline).wait(made.run_id, changed, timeout, looked)
     except KeyboardInterrupt:
         click.echo(f"the run goes on: {made.url}", err=True)
         raise
@@ -137,8 +142,37 @@ def _made(made: Submitted, prepared: Prepared) -> str:
     return f"run {prepared.order.run_name} of {made.version}: {made.url}"
 
 
-def _silent(step: RemoteStep) -> None:
-    del step
+_Told = tuple[Callable[["RemoteStep"], None], Callable[[], None]]
+
+
+@contextmanager
+def _silent() -> Iterator[_Told]:
+    yield (lambda _: None), (lambda: None)
+
+
+@contextmanager
+def _telling(prepared: Prepared, made: Submitted) -> Iterator[_Told]:
+    """What hears of steps: the table that local runs have on a terminal, else a line for each change."""
+    if not sys.stdout.isatty():
+        yield _line, (lambda: None)
+        return
+    from kaleyard.local.record import Run, StepRun
+    from kaleyard.local.reporter import LiveReporter
+
+    pipeline = prepared.pipeline
+    steps = {name: StepRun(name) for name in pipeline.names}
+    live = LiveReporter()
+    live.started(Run(made.run_id, pipeline.name, pipeline.notebook, Path(), steps=steps))
+
+    def changed(step: RemoteStep) -> None:
+        known = steps[step.name]
+        known.state, known.seconds = cast("StepState", step.state), step.seconds
+        live.changed(known)
+
+    try:
+        yield changed, live.tick
+    finally:
+        live.close()
 
 
 def _line(step: RemoteStep) -> None:

@@ -123,8 +123,17 @@ class Watch:
             run.id, run.name, run.state, run.url, run.created, run.seconds, run.error, run.parameters, tuple(named)
         )
 
-    def wait(self, run_id: str, changed: Callable[[RemoteStep], None], timeout: float | None = None) -> RemoteRun:
-        """The run once it is over. Raises OutsideError if that takes more than `timeout` seconds: the run goes on."""
+    def wait(
+        self,
+        run_id: str,
+        changed: Callable[[RemoteStep], None],
+        timeout: float | None = None,
+        looked: Callable[[], None] | None = None,
+    ) -> RemoteRun:
+        """The run once it is over; `looked` is called after each look.
+
+        Raises OutsideError if it takes more than `timeout` seconds: the run goes on.
+        """
         began = time.monotonic()
         known: dict[str, str] = {}
         while True:
@@ -133,6 +142,8 @@ class Watch:
                 if known.get(step.name) != step.state:
                     known[step.name] = step.state
                     changed(step)
+            if looked is not None:
+                looked()
             if run.is_over:
                 return run
             if timeout is not None and time.monotonic() - began > timeout:

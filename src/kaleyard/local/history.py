@@ -4,43 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from kaleyard.errors import OutsideError, UsageError
-from kaleyard.history import History, PastRun
+from kaleyard.history import History, PastRun, StepLog
 from kaleyard.local.record import Run, StepRun, load_run
 from kaleyard.local.reporter import error_lines
 from kaleyard.project import Project
 
-__all__ = ["StepLog", "find_run", "list_runs", "past_run", "run_logs"]
+__all__ = ["find_run", "list_runs", "past_run", "run_logs"]
 
 _STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")  # as the runner names folders
 _LATEST = "latest"
 _AGAIN = "Run the pipeline again."
 _NAMED = 5  # runs that a message names
 _FIX = "`kaleyard runs` lists them; a run is RUN, the beginning of it, PIPELINE/RUN, PIPELINE/latest or latest."
-
-
-@dataclass(frozen=True, slots=True)
-class StepLog:
-    """What a step's cells `printed`, what its processes wrote (`text`), and what went wrong (`error`).
-
-    Where the kernel copies its processes' output into the notebook, `printed` repeats it. `notebook` is
-    the executed notebook, None if there is none.
-    """
-
-    step: str
-    state: str
-    printed: str
-    text: str
-    error: str
-    notebook: Path | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The log as JSON values."""
-        return asdict(self) | {"notebook": str(self.notebook) if self.notebook else None}
 
 
 def list_runs(project: Project, pipeline: str | None = None, limit: int | None = None) -> History:

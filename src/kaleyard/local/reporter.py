@@ -130,11 +130,15 @@ class LiveReporter(SilentReporter):
 
     def finished(self, run: Run) -> None:
         """The table stays as it is, with the outcome below."""
+        self.close()
+        for line in summary(run, colour="NO_COLOR" not in os.environ):
+            print(line, flush=True)  # noqa: T201 - telling is its work
+
+    def close(self) -> None:
+        """The table stays as it is."""
         if self._live:
             self._live.update(self._table(), refresh=True)
             self._live.stop()
-        for line in summary(run, colour="NO_COLOR" not in os.environ):
-            print(line, flush=True)  # noqa: T201 - telling is its work
 
     def _table(self) -> Table:
         from rich.table import Table
