@@ -164,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
             (wanted,) = json.loads(query["filter"][0])["predicates"]
             found = [t for t in found if t.get(wanted["key"]) == wanted["stringValue"]]
         if query.get("sort_by") == ["created_at desc"]:
-            found = sorted(found, key=lambda t: t["created_at"], reverse=True)
+            found = sorted(found, key=lambda t: str(t.get("created_at", "")), reverse=True)
         start = int(query.get("page_token", ["0"])[0] or 0)
         end = start + min(self.kfp.page, int(query["page_size"][0]))
         token = {"next_page_token": str(end)} if end < len(found) else {}
