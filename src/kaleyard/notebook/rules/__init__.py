@@ -15,7 +15,7 @@ from kaleyard.errors import CheckError, NotebookError
 from kaleyard.notebook.compose import composed
 from kaleyard.notebook.findings import Finding, Rule
 from kaleyard.notebook.reader import Reading, read
-from kaleyard.notebook.rules import data, declarations, environment, files, hygiene, names, sharing, tags
+from kaleyard.notebook.rules import data, declarations, environment, files, hygiene, names, process, sharing, tags
 from kaleyard.notebook.source import Notebook, read_notebook
 from kaleyard.pipeline import Pipeline
 from kaleyard.project import Project
@@ -27,6 +27,7 @@ NOTEBOOK_RULES: tuple[type[Rule[Notebook]], ...] = (*tags.RULES, *hygiene.NOTEBO
 READING_RULES: tuple[type[Rule[Reading]], ...] = (
     *names.RULES,
     *sharing.RULES,
+    *process.RULES,
     *declarations.RULES,
     *environment.RULES,
     *files.RULES,

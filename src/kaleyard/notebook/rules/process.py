@@ -1,0 +1,191 @@
+"""Rules about what lives in the process and in no name: each step is a process of its own."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator
+
+from kaleyard.errors import Place
+from kaleyard.notebook.findings import Finding, Rule
+from kaleyard.notebook.magics import magic_calls
+from kaleyard.notebook.reader import Reading
+from kaleyard.notebook.stepcode import StepCode
+
+__all__ = ["RULES"]
+
+# Calls that seed a module's own generator of random numbers, as code writes them after the module's name.
+_SEEDING = re.compile(r"(?:.+\.)?(?:seed|manual_seed|manual_seed_all|set_seed|set_random_seed)")
+# What makes a generator that does not look at the module's own.
+_APART = frozenset({"default_rng", "Generator", "RandomState", "Random", "SystemRandom", "SeedSequence", "PCG64"})
+# Calls that set what a module does from then on.
+_SETTING = re.compile(
+    r"(?:.+\.)?(?:set_option|reset_option|rcParams\.update|style\.use|set_theme|set_style|set_palette|seterr|"
+    r"set_printoptions|set_default_dtype|set_default_device|set_grad_enabled|use_deterministic_algorithms|"
+    r"filterwarnings|simplefilter|basicConfig|setlocale|set_num_threads|setrecursionlimit|set_config)"
+)
+_RESULTS = re.compile(r"_{1,3}|_i{1,3}|_oh|_ih|Out|In")
+_LOOKING = frozenset({"globals", "locals", "vars", "dir"})
+
+
+class SeedElsewhere(Rule[Reading]):
+    """Seed it in each step that draws, or make a generator (`np.random.default_rng(SEED)`, `random.Random(SEED)`)."""
+
+    code = "KY212"
+    title = "random numbers drawn in a step that an earlier step seeded"
+    severity = "warning"
+    example = (
+        ("import numpy as np", "imports"),
+        ("np.random.seed(1)\nrows = [1, 2]", "step:load"),
+        ("print(np.random.permutation(rows))", "step:show"),
+    )
+
+    def check(self, subject: Reading) -> Iterable[Finding]:
+        """Seeds of a module's own generator that a later step counts on."""
+        order = list(subject.code.values())
+        for index, step in enumerate(order):
+            for cell, line, name in _calls(step):
+                module, _, last = name.rpartition(".")
+                if not module or not _SEEDING.fullmatch(last) or not _is_module(module, step):
+                    continue
+                later = next((s.name for s in order[index + 1 :] if _draws(module, s)), None)
+                if later:
+                    what = f"`{name}` seeds this step alone, and step {later} draws from `{module}`"
+                    yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
+
+
+class SettingElsewhere(Rule[Reading]):
+    """Do it in a cell tagged `imports` or `functions`: every step that uses the module then does it."""
+
+    code = "KY213"
+    title = "setting of the process made in a step, and used in a later one"
+    severity = "warning"
+    example = (
+        ("import numpy as np", "imports"),
+        ("np.seterr(divide='ignore')\nrows = [0.0]", "step:load"),
+        ("print(1 / np.array(rows))", "step:show"),
+    )
+
+    def check(self, subject: Reading) -> Iterable[Finding]:
+        """Options of modules, the current folder, and variables set by magics."""
+        order = list(subject.code.values())
+        for index, step in enumerate(order):
+            later = order[index + 1 :]
+            for cell, line, name in _calls(step):
+                module = name.partition(".")[0]
+                if _SETTING.fullmatch(name) and "." in name and _is_module(module, step):
+                    users = [s.name for s in later if module in s.names.reads]
+                    if users:
+                        what = f"`{name}` is a setting of this step alone, and step {users[0]} uses `{module}`"
+                        yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
+                if name == "os.chdir" and later:
+                    what = f"`{name}` moves this step alone: step {later[0].name} is in a folder of its own"
+                    yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
+            for cell, variable in _variables(step):
+                users = [s.name for s in later if _names_text(s, variable)]
+                if users:
+                    what = f"the variable {variable} is set for this step alone, and step {users[0]} names it"
+                    yield self.found(Place(subject.notebook.name, cell, step.name), what)
+
+
+class LookedUp(Rule[Reading]):
+    """Use the name itself: only what a step's code names reaches it."""
+
+    code = "KY214"
+    title = "name that is looked up where nobody can see which"
+    severity = "warning"
+    example = (("mode = 'fast'", "step:load"), ("print(globals().get('mode'))", "step:show"))
+
+    def check(self, subject: Reading) -> Iterable[Finding]:
+        """`globals()`, and `vars()`, `dir()` and `locals()` of the whole notebook."""
+        for step in list(subject.code.values())[1:]:
+            for cell, tree in step.trees:
+                inside = {n for f in ast.walk(tree) if isinstance(f, _SCOPES) for n in ast.walk(f)}
+                for node in ast.walk(tree):
+                    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)) or node.args:
+                        continue
+                    name = node.func.id
+                    if name in _LOOKING and name not in step.names.gives and (name == "globals" or node not in inside):
+                        what = f"`{name}()` sees what this step got, not what the steps before it made"
+                        yield self.found(Place(subject.notebook.name, cell, step.name), what, line=node.lineno)
+
+
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+
+
+class ResultByNumber(Rule[Reading]):
+    """Give the result a name in the cell that makes it, and use that."""
+
+    code = "KY215"
+    title = "result of another cell, by IPython's names for it"
+    example = (("1 + 1", "step:make"), ("print(_ + 1)", "step:show"))
+
+    def check(self, subject: Reading) -> Iterable[Finding]:
+        """`_`, `_3`, `Out[3]` and the like where they mean a cell that is not this step's."""
+        for step in subject.code.values():
+            inputs = subject.flows[step.name].inputs
+            made = {name for unit in step.shared for name in unit.names.gives}
+            for index, unit in enumerate(step.units):
+                for name, (cell, line) in sorted(unit.names.reads.items()):
+                    known = name in made or name in inputs or name in step.parameters
+                    # The last result but of the step's own cell before: those are the same in the step's notebook.
+                    own = index > 0 and name == "_"
+                    if _RESULTS.fullmatch(name) and not known and not own:
+                        what = f"`{name}` is the result of another cell when the notebook is run, and of none here"
+                        yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
+                made |= set(unit.names.gives)
+
+
+def _calls(step: StepCode) -> Iterator[tuple[int, int, str]]:
+    """The cell, line and dotted name of every call in the step's own cells."""
+    for cell, tree in step.trees:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and (name := _dotted(node.func)):
+                yield cell, node.lineno, name
+
+
+def _dotted(node: ast.expr) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (before := _dotted(node.value)):
+        return f"{before}.{node.attr}"
+    return ""
+
+
+def _is_module(name: str, step: StepCode) -> bool:
+    """Whether the first part of the name is imported, in the step or in a shared cell."""
+    root = name.partition(".")[0]
+    return root in step.names.imports or any(root in unit.names.imports for unit in step.shared)
+
+
+def _draws(module: str, step: StepCode) -> bool:
+    """Whether the step uses the module's own generator without seeding it itself."""
+    found = False
+    for _, tree in step.trees:
+        for node in ast.walk(tree):
+            name = _dotted(node) if isinstance(node, ast.Attribute) else ""
+            if not name.startswith(f"{module}."):
+                continue
+            first = name.removeprefix(f"{module}.").partition(".")[0]
+            if _SEEDING.fullmatch(first):
+                return False
+            found |= first not in _APART and not first[0].isupper()
+    return found
+
+
+def _variables(step: StepCode) -> Iterator[tuple[int, str]]:
+    """The environment variables that `%env` and `%set_env` set, with the cell."""
+    for cell, tree in step.trees:
+        for method, texts in magic_calls(tree):
+            if method == "run_line_magic" and texts[:1] and texts[0] in {"env", "set_env"}:
+                match = re.match(r"\s*(\w+)\s*(?:=|\s)\s*\S", "".join(texts[1:2]))
+                if match:
+                    yield cell, match[1]
+
+
+def _names_text(step: StepCode, text: str) -> bool:
+    nodes = (node for _, tree in step.trees for node in ast.walk(tree))
+    return any(isinstance(node, ast.Constant) and node.value == text for node in nodes)
+
+
+RULES: tuple[type[Rule[Reading]], ...] = (SeedElsewhere, SettingElsewhere, LookedUp, ResultByNumber)
