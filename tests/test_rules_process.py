@@ -110,3 +110,27 @@ def test_results_by_ipythons_names_are_told_where_they_mean_another_cell(
     cells: list[NotebookCells], wanted: bool, tmp_path: Path
 ) -> None:
     assert ("KY215" in codes(tmp_path, *cells)) is wanted
+
+
+NOTE = "def note(x, seen=[]):\n    seen.append(x)\n    return len(seen)"
+
+
+@pytest.mark.parametrize(
+    ("cells", "wanted"),
+    [
+        ([(NOTE, "functions"), ("a = note(1)", "step:a"), ("print(note(2), a)", "step:b")], True),
+        ([(f"{NOTE}\na = note(1)", "step:a"), ("print(note(2), a)", "step:b")], True),
+        ([(NOTE.replace("[]", "set()").replace("append", "add"), "functions"), ("a = note(1)", "step:a"),
+          ("print(note(2), a)", "step:b")], True),
+        ([(NOTE, "functions"), ("a = note(1)\nprint(note(2), a)", "step:a"), ("print(1)", "step:b")], False),
+        ([(NOTE, "step:a"), ("print(note(2))", "step:b")], False),
+        ([(NOTE.replace("seen.append(x)", "seen = [*seen, x]"), "functions"), ("a = note(1)", "step:a"),
+          ("print(note(2), a)", "step:b")], False),
+        ([(NOTE.replace("=[]", ""), "functions"), ("a = note(1, [])", "step:a"), ("print(note(2, []), a)", "step:b")],
+         False),
+    ],
+)  # fmt: skip
+def test_functions_that_note_things_in_their_default_are_told(
+    cells: list[NotebookCells], wanted: bool, tmp_path: Path
+) -> None:
+    assert ("KY216" in codes(tmp_path, *cells)) is wanted

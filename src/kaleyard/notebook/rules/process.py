@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from kaleyard.errors import Place
+from kaleyard.notebook.changes import changed_roots, is_display
 from kaleyard.notebook.findings import Finding, Rule
 from kaleyard.notebook.magics import magic_calls
 from kaleyard.notebook.reader import Reading
@@ -25,6 +26,7 @@ _SETTING = re.compile(
     r"filterwarnings|simplefilter|basicConfig|setlocale|set_num_threads|setrecursionlimit|set_config)"
 )
 _RESULTS = re.compile(r"_{1,3}|_i{1,3}|_oh|_ih|Out|In")
+_MAKING = frozenset({"list", "dict", "set", "defaultdict", "collections.defaultdict", "Counter", "deque"})
 _LOOKING = frozenset({"globals", "locals", "vars", "dir"})
 
 
@@ -136,6 +138,57 @@ class ResultByNumber(Rule[Reading]):
                 made |= set(unit.names.gives)
 
 
+class RememberingDefault(Rule[Reading]):
+    """Hand the object to the function as an argument: what one step makes of it is then a value of that step."""
+
+    code = "KY216"
+    title = "function that notes things in its default, called in several steps"
+    severity = "warning"
+    example = (
+        ("def note(x, seen=[]):\n    seen.append(x)\n    return len(seen)", "functions"),
+        ("first = note('a')", "step:load"),
+        ("print(note('b'), first)", "step:show"),
+    )
+
+    def check(self, subject: Reading) -> Iterable[Finding]:
+        """Functions whose default is a list, dict or set that their body changes."""
+        steps = list(subject.code.values())
+        units = [(unit, None) for unit in dict.fromkeys(u for step in steps for u in step.shared)]
+        units += [(unit, step.name) for step in steps for unit in step.units]  # type: ignore[misc]
+        for unit, owner in units:
+            for function in (n for n in unit.nodes if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))):
+                noted = _noted(function)
+                users = [s.name for s in steps if _reads(s, function.name)] if noted else []
+                if len(users) > 1:
+                    both = " and ".join(users[:2])
+                    what = f"`{function.name}` notes things in its default `{noted}`, and steps {both} each begin anew"
+                    yield self.found(Place(subject.notebook.name, unit.cell, owner), what, line=function.lineno)
+
+
+def _noted(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """The parameter whose default is a list, dict or set, and changed by the body; else ""."""
+    told = function.args
+    positional = [*told.posonlyargs, *told.args]
+    pairs = [*zip(positional[len(positional) - len(told.defaults) :], told.defaults, strict=True)]
+    pairs += [(a, d) for a, d in zip(told.kwonlyargs, told.kw_defaults, strict=True) if d is not None]
+    kept = {
+        a.arg
+        for a, d in pairs
+        if is_display(d) or (isinstance(d, ast.Call) and not d.args and _dotted(d.func) in _MAKING)
+    }
+    changed = (name for top in function.body for node in ast.walk(top) for name in changed_roots(node))
+    return next((name for name in changed if name in kept), "")
+
+
+def _makes(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and _dotted(node.func) in _MAKING
+
+
+def _reads(step: StepCode, name: str) -> bool:
+    nodes = (node for _, tree in step.trees for node in ast.walk(tree))
+    return any(isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load) for n in nodes)
+
+
 def _calls(step: StepCode) -> Iterator[tuple[int, int, str]]:
     """The cell, line and dotted name of every call in the step's own cells."""
     for cell, tree in step.trees:
@@ -188,4 +241,10 @@ def _names_text(step: StepCode, text: str) -> bool:
     return any(isinstance(node, ast.Constant) and node.value == text for node in nodes)
 
 
-RULES: tuple[type[Rule[Reading]], ...] = (SeedElsewhere, SettingElsewhere, LookedUp, ResultByNumber)
+RULES: tuple[type[Rule[Reading]], ...] = (
+    SeedElsewhere,
+    SettingElsewhere,
+    LookedUp,
+    ResultByNumber,
+    RememberingDefault,
+)
