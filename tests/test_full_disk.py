@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,21 +12,9 @@ from kaleyard.local.record import Run
 from kaleyard.local.reporter import SilentReporter
 from notebook_builder import notebook
 
+pytest_plugins = ["small_disk"]
+
 CELLS = (("big = bytes(3_000_000) * 3", "step:big"), ("n = len(big)\nn", "step:uses"))
-
-
-@pytest.fixture
-def small() -> Iterator[Path]:
-    """A disk of 4 MB, with its own folder outside of pytest's."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("a small disk is mounted by root: run the tests as root to have this one")
-    folder = Path(tempfile.mkdtemp(prefix="ky-small-"))
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-        folder.rmdir()
 
 
 def run(path: Path) -> Run:
