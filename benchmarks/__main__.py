@@ -72,7 +72,7 @@ def _bench(told: argparse.Namespace, chosen: Sequence[Runner], works: Sequence[W
     try:
         _warn(results, scratch)
         bench = Bench(runners, works, programs, scratch, _tell, keep_row, keep_files=told.keep)
-        bench.run(1 if told.quick else told.repeat)
+        bench.run(1 if told.quick else told.repeat, told.peer_repeat)
     except KeyboardInterrupt:
         _show(results)
         raise
@@ -91,7 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="once, Kaleyard and the limits alone, in its environment, on less work")
-    add("--repeat", type=_count, default=3, metavar="N", help="how often everything is run (default: 3)")
+    add("--repeat", type=_count, default=3, metavar="N", help="how often Kaleyard and the limits run (default: 3)")
+    add(
+        "--peer-repeat",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="how often its peers run, which take most of the time",
+    )
     add("--only", metavar="RUNNER,...", help=f"of {', '.join(dict.fromkeys(r.name for r in RUNNERS))}")
     add("--work", metavar="WORKLOAD,...", help=f"(default: {','.join(STANDARD)}) or any chain-N, fan-N, compile-N")
     add("--long", action="store_true", help=f"also {LONG}, once, which takes minutes")

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.environments import variables
+from benchmarks.environments import KALEYARD, LIMITS, variables
 from benchmarks.limits import SCRIPT
 from benchmarks.measure import Measurement, measure
 from benchmarks.rows import DONE, FIRST, Row
@@ -40,15 +40,16 @@ class Bench:
     keep_files: bool = False
     _metrics: dict[str, float] = field(default_factory=dict)
 
-    def run(self, repeats: int) -> None:
-        """Everything, so many times; the long workload once.
+    def run(self, repeats: int, peer_repeats: int = 1) -> None:
+        """Kaleyard and the limits so many times, peers `peer_repeats` times, the long workload once.
 
         A repeat is outermost and a runner innermost, so that a machine that slows down slows all of them alike.
         """
-        for repeat in range(1, repeats + 1):
+        for repeat in range(1, max(repeats, peer_repeats) + 1):
             for work in self.works:
                 for runner in self.runners:
-                    if runner.takes(work.name) and (repeat == 1 or work.name != LONG):
+                    most = repeats if runner.environment in (KALEYARD, LIMITS) else peer_repeats
+                    if runner.takes(work.name) and repeat <= (1 if work.name == LONG else most):
                         self._run(runner, work, repeat)
 
     def _run(self, runner: Runner, work: Work, repeat: int) -> None:
