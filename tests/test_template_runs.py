@@ -11,7 +11,7 @@ import pytest
 
 import kaleyard
 from everything import EVERYTHING
-from project_environment import make
+from project_make import make
 from test_template import every_combination
 
 pytest_plugins = ["project_environment"]

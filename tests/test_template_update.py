@@ -14,6 +14,7 @@ import pytest
 import kaleyard
 from kaleyard.cli import cli
 from kaleyard.errors import OutsideError, ProjectError
+from kaleyard.scaffolding.merging import merge_trees
 from template_repository import PROJECT, commit_all, copy_repository, git
 
 _OLD_LINE = "help: ## what there is to do\n"
@@ -41,6 +42,9 @@ def releases(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path
     (template / "Makefile").write_text(now["Makefile"].replace(_NEW_LINE, _OLD_LINE), encoding="utf-8")
     (template / "README.md").write_text(now["README.md"].replace("## First run", "## To begin"), encoding="utf-8")
     (template / "environment.yml").unlink()
+    tests = template / "tests" / "test_pipelines.py"
+    now["tests/test_pipelines.py"] = tests.read_text(encoding="utf-8")
+    tests.write_text(now["tests/test_pipelines.py"] + "\n# of the release before\n", encoding="utf-8")
     (template / "setup.cfg").write_text("[flake8]\nmax-line-length = 120\n", encoding="utf-8")
     (template / "tox.ini").write_text("[tox]\n", encoding="utf-8")
     (folder / "src" / "kaleyard" / "older.py").write_text('"""Not in this release."""\n', encoding="utf-8")
@@ -148,11 +152,27 @@ def test_what_both_added_is_a_conflict_and_loses_neither(project: Path) -> None:
 def test_notebooks_components_and_tests_are_the_users(project: Path) -> None:
     notebook = project / "notebooks" / "regression.ipynb"
     notebook.unlink()
-    (project / "tests" / "test_pipelines.py").write_text("# mine\n", encoding="utf-8")
     commit_all(project)
     done = kaleyard.update(project)
     assert not done.conflicts
     assert not any(path.startswith(("notebooks/", "components/", "tests/")) for path in [*done.written, *done.kept_out])
+    assert "of the release before" in (project / "tests" / "test_pipelines.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "mine", "after"),
+    [
+        ("a.ipynb", b'{"cells": [1]}', b'{"cells": [2]}', b'{"cells": [3]}'),
+        ("picture.png", b"\x89PNG\0one", b"\x89PNG\0two", b"\x89PNG\0three"),
+    ],
+)
+def test_what_is_no_text_and_notebooks_are_never_mixed(
+    name: str, before: bytes, mine: bytes, after: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(mine)
+    merge = merge_trees(tmp_path, {name: before}, {name: after})
+    assert merge.writes == {f"{name}.template": after}
+    assert f"{name}.template" in merge.conflicts[name]
 
 
 def test_a_wheel_that_was_replaced_is_never_mixed(project: Path) -> None:
