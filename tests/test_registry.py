@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from kaleyard.cluster import registry as registries
 from kaleyard.cluster.credentials import Credentials, find_credentials
 from kaleyard.cluster.registry import Registry, is_loopback, split_repository
 from kaleyard.errors import OutsideError, ProjectError
@@ -134,6 +135,16 @@ def test_who_logged_in_is_let_in(kind: Callable[[BaseHTTPRequestHandler], Answer
     with served(kind) as host:
         log_in(tmp_path, host)
         assert Registry(host).digest("team/demo", "one") == DIGEST
+
+
+def test_docker_hub_is_asked_where_it_answers_as_whom_docker_login_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Registry("docker.io")._url == "https://registry-1.docker.io"
+    log_in(tmp_path, "https://index.docker.io/v1/")
+    with served(basic) as address:  # in Docker Hub's place
+        monkeypatch.setitem(registries._ADDRESSES, "docker.io", address)
+        assert Registry("docker.io").digest("team/demo", "one") == DIGEST
 
 
 @pytest.mark.parametrize("kind", [basic, bearer])

@@ -126,3 +126,8 @@ def test_a_step_in_two_places_is_told_where_it_comes_back(
     cells: list[NotebookCells], told: list[tuple[int, str, str]], tmp_path: Path
 ) -> None:
     assert [(f.place.cell, f.place.step, f.what) for f in found(tmp_path, *cells) if f.code == "KY105"] == told
+
+
+def test_a_misspelt_step_is_told_once_and_not_its_order_too(tmp_path: Path) -> None:
+    cells = [("print(1)", "step:load"), ("print(2)", "block:train prev:load"), ("print(3)", "prev:load")]
+    assert codes(tmp_path, *cells) == ["KY101", "KY102"]

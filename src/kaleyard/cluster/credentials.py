@@ -69,6 +69,8 @@ def _names(host: str, repository: str) -> Iterator[str]:
     parts = [host, *repository.split("/")]
     yield from ("/".join(parts[:n]) for n in range(len(parts), 0, -1))
     yield from (f"{scheme}://{host}{end}" for scheme in ("https", "http") for end in ("", "/v1/", "/v2/"))
+    if host in ("docker.io", "index.docker.io"):
+        yield "https://index.docker.io/v1/"  # so `docker login` calls Docker Hub
 
 
 def _from_entry(data: Mapping[str, Any], name: str) -> Credentials | None:

@@ -30,6 +30,8 @@ _OK, _UNAUTHORISED, _FORBIDDEN, _MISSING = 200, 401, 403, 404
 _HOST = r"(?:localhost|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?=[.:])[a-z0-9.-]*|\[[0-9a-f:]+\])(?::[0-9]+)?"
 _PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"({_HOST})/({_PATH}(?:/{_PATH})*)")
+# Where a registry that images are named after answers, if it is elsewhere.
+_ADDRESSES = {"docker.io": "registry-1.docker.io", "index.docker.io": "registry-1.docker.io"}
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -46,7 +48,8 @@ class Registry:
 
     def __init__(self, host: str) -> None:
         self.host = host
-        self._url = f"{'http' if is_loopback(host) else 'https'}://{host}"
+        address = _ADDRESSES.get(host, host)
+        self._url = f"{'http' if is_loopback(address) else 'https'}://{address}"
         self._local = threading.local()
         self._authorisation: dict[str, str] = {}  # by repository
 

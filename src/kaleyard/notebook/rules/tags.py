@@ -58,6 +58,8 @@ class MissingPrevious(Rule[Notebook]):
         for cell in subject.code_cells:
             tags = kale_tags(cell)
             own = next((t[5:] for t in tags if t.startswith("step:")), None)
+            if own is None and any(problem(tag) for tag in cell.tags):
+                continue  # a tag that is nearly right is told already, and may well be the step's
             for other in (t[5:] for t in tags if t.startswith("prev:")):
                 place = Place(subject.name, cell.number, own)
                 if own is None:
