@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import kaleyard
+from template_repository import PROJECT
 
 HEAVY = ("kale", "kfp", "papermill", "nbformat", "nbconvert", "jsonschema", "pandas", "numpy", "sklearn", "IPython")
 
@@ -68,6 +71,20 @@ def test_environment_project_and_lock_name_the_same_packages(repository: Path) -
     assert set(top.split(", ")) <= names
     python = data["requires-python"]
     assert f"python {python}" in environment
+
+
+@pytest.mark.parametrize("folder", [".", PROJECT], ids=["here", "in a new project"])
+def test_pip_takes_what_conda_would_hand_it(repository: Path, folder: Path | str) -> None:
+    # conda is not here; it writes its `pip:` section to a file beside environment.yml, and gives that to pip.
+    told = yaml.safe_load((repository / folder / "environment.yml").read_text().replace("{{", "x").replace("}}", "x"))
+    (lines,) = [part["pip"] for part in told["dependencies"] if isinstance(part, dict)]
+    with tempfile.NamedTemporaryFile("w", dir=repository / folder, suffix=".txt") as file:
+        file.write("\n".join(lines))
+        file.flush()
+        # Everything is installed already, so that nothing is fetched.
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--no-index", "-r", file.name]
+        done = subprocess.run(command, cwd=repository / folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_lock_pins_every_package_with_hashes_and_names_no_host(repository: Path) -> None:
