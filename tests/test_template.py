@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -224,6 +225,15 @@ def _needs(metadata: bytes) -> tuple[list[str | None], SpecifierSet, set[str]]:
     one = [told[field] for field in ("Name", "Version", "Summary", "License-Expression", "License-File")]
     needs = {str(Requirement(line)) for line in told.get_all("Requires-Dist", [])}
     return one, SpecifierSet(str(told["Requires-Python"])), needs
+
+
+@pytest.mark.parametrize("target", ["help", "environment", "check", "notebooks", "compile", "login"])
+def test_what_the_workflows_call_is_the_same_in_both_makefiles(repository: Path, target: str) -> None:
+    def recipe(path: Path) -> str:
+        (found,) = re.findall(rf"(?ms)^{target}:.*?(?=\n\n|\Z)", path.read_text(encoding="utf-8"))
+        return str(found)
+
+    assert recipe(repository / "Makefile") == recipe(repository / PROJECT / "Makefile")
 
 
 def test_copies_are_held_together(repository: Path) -> None:
