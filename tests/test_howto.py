@@ -48,15 +48,15 @@ def test_the_page_works_as_it_stands(page: str, tmp_path: Path) -> None:
 
 
 def placed(cells: list[NotebookCells], told: str, source: str) -> list[NotebookCells]:
-    """The cells with that one: last, or `after NAME`'s step, or `instead` of the step of its name."""
-    tags = told.removesuffix(" instead").partition(" after ")
-    cell: NotebookCells = (source, tags[0].split())
+    """The cells with that one: last, `(below NAME)`, or, `(as it is now)`, in place of the step of its name."""
+    tags, _, where = told.rstrip(")").partition(" (")
+    cell: NotebookCells = (source, tags.split())
     starts = [next(iter(t)) for _, t in cells]
-    if told.endswith(" instead"):
-        place = starts.index(tags[0])
+    if where == "as it is now":
+        place = starts.index(tags)
         return [*cells[:place], cell, *cells[place + 1 :]]
-    if tags[2]:
-        place = starts.index(f"step:{tags[2]}") + 1
+    if where:
+        place = starts.index(f"step:{where.removeprefix('below ')}") + 1
         return [*cells[:place], cell, *cells[place:]]
     return [*cells, cell]
 
