@@ -9,7 +9,7 @@ import pytest
 from notebook_builder import NotebookCells
 from test_rules import codes, found
 
-NUMPY = ("import random\nimport warnings\nimport numpy as np\nimport os", "imports")
+NUMPY = ("import logging\nimport random\nimport warnings\nimport numpy as np\nimport os", "imports")
 
 
 def told(tmp_path: Path, code: str, *cells: NotebookCells) -> list[tuple[int | None, str | None, int | None, str]]:
@@ -57,6 +57,7 @@ ALONE = "is a setting of this step alone, and step b uses"
     [
         ("np.seterr(all='raise')", "print(np.ones(1))", f"`np.seterr` {ALONE} `np`"),
         ("warnings.simplefilter('ignore')", "warnings.warn('x')", f"`warnings.simplefilter` {ALONE} `warnings`"),
+        ("logging.getLogger('x').setLevel(10)", "logging.info('x')", f"`logging.setLevel` {ALONE} `logging`"),
         ("os.chdir('/')", "print(1)", "`os.chdir` moves this step alone: step b is in a folder of its own"),
         ("%env M=1", "print(os.environ['M'])", "the variable M is set for this step alone, and step b names it"),
     ],

@@ -23,7 +23,7 @@ _APART = frozenset({"default_rng", "Generator", "RandomState", "Random", "System
 _SETTING = re.compile(
     r"(?:.+\.)?(?:set_option|reset_option|rcParams\.update|style\.use|set_theme|set_style|set_palette|seterr|"
     r"set_printoptions|set_default_dtype|set_default_device|set_grad_enabled|use_deterministic_algorithms|"
-    r"filterwarnings|simplefilter|basicConfig|setlocale|set_num_threads|setrecursionlimit|set_config)"
+    r"filterwarnings|simplefilter|basicConfig|setLevel|setlocale|set_num_threads|setrecursionlimit|set_config)"
 )
 _RESULTS = re.compile(r"_{1,3}|_i{1,3}|_oh|_ih|Out|In")
 _MAKING = frozenset({"list", "dict", "set", "defaultdict", "collections.defaultdict", "Counter", "deque"})
@@ -200,6 +200,8 @@ def _calls(step: StepCode) -> Iterator[tuple[int, int, str]]:
 def _dotted(node: ast.expr) -> str:
     if isinstance(node, ast.Name):
         return node.id
+    if isinstance(node, ast.Call) and _dotted(node.func) == "logging.getLogger":
+        return "logging"  # a logger is the process's, by its name
     if isinstance(node, ast.Attribute) and (before := _dotted(node.value)):
         return f"{before}.{node.attr}"
     return ""
