@@ -127,11 +127,23 @@ NOTE = "def note(x, seen=[]):\n    seen.append(x)\n    return len(seen)"
         ([(NOTE, "step:a"), ("print(note(2))", "step:b")], False),
         ([(NOTE.replace("seen.append(x)", "seen = [*seen, x]"), "functions"), ("a = note(1)", "step:a"),
           ("print(note(2), a)", "step:b")], False),
+        ([("import functools\nlog = []\n@functools.cache\ndef f(x):\n    log.append(x)\n    return x", "functions"),
+          ("a = f(1)", "step:a"), ("print(f(1), a)", "step:b")], True),
+        ([("import functools\n@functools.lru_cache(None)\ndef f(x):\n    log = []\n    log.append(x)\n    return log",
+           "functions"), ("a = f(1)", "step:a"), ("print(f(1), a)", "step:b")], False),
         ([(NOTE.replace("=[]", ""), "functions"), ("a = note(1, [])", "step:a"), ("print(note(2, []), a)", "step:b")],
          False),
     ],
 )  # fmt: skip
-def test_functions_that_note_things_in_their_default_are_told(
+def test_functions_that_remember_from_call_to_call_are_told(
     cells: list[NotebookCells], wanted: bool, tmp_path: Path
 ) -> None:
     assert ("KY216" in codes(tmp_path, *cells)) is wanted
+
+
+def test_a_context_variable_set_in_a_step_is_told(tmp_path: Path) -> None:
+    cells = [("from contextvars import ContextVar\nmode = ContextVar('mode', default='slow')", "functions")]
+    cells += [("mode.set('fast')", "step:a"), ("print(mode.get())", "step:b")]
+    (found_one,) = told(tmp_path, "KY213", *cells)
+    assert found_one[1:] == ("a", 1, "`mode.set` is a setting of this step alone, and step b uses `mode`")
+    assert not told(tmp_path, "KY213", *[("mode = {1}", "functions"), *cells[1:]])

@@ -27,6 +27,7 @@ _SETTING = re.compile(
 )
 _RESULTS = re.compile(r"_{1,3}|_i{1,3}|_oh|_ih|Out|In")
 _MAKING = frozenset({"list", "dict", "set", "defaultdict", "collections.defaultdict", "Counter", "deque"})
+_CACHING = frozenset({"cache", "lru_cache"})
 _LOOKING = frozenset({"globals", "locals", "vars", "dir"})
 
 
@@ -69,13 +70,15 @@ class SettingElsewhere(Rule[Reading]):
     )
 
     def check(self, subject: Reading) -> Iterable[Finding]:
-        """Options of modules, the current folder, and variables set by magics."""
+        """Options of modules, context variables, the current folder, and variables set by magics."""
         order = list(subject.code.values())
+        held = _context_variables(order)
         for index, step in enumerate(order):
             later = order[index + 1 :]
             for cell, line, name in _calls(step):
                 module = name.partition(".")[0]
-                if _SETTING.fullmatch(name) and "." in name and _is_module(module, step):
+                setting = _SETTING.fullmatch(name) and "." in name and _is_module(module, step)
+                if setting or (module in held and name == f"{module}.set"):
                     users = [s.name for s in later if module in s.names.reads]
                     if users:
                         what = f"`{name}` is a setting of this step alone, and step {users[0]} uses `{module}`"
@@ -139,10 +142,10 @@ class ResultByNumber(Rule[Reading]):
 
 
 class RememberingDefault(Rule[Reading]):
-    """Hand the object to the function as an argument: what one step makes of it is then a value of that step."""
+    """Hand what it notes things in to the function as an argument: it is then a value of the step that calls it."""
 
     code = "KY216"
-    title = "function that notes things in its default, called in several steps"
+    title = "function that remembers from call to call, called in several steps"
     severity = "warning"
     example = (
         ("def note(x, seen=[]):\n    seen.append(x)\n    return len(seen)", "functions"),
@@ -151,17 +154,17 @@ class RememberingDefault(Rule[Reading]):
     )
 
     def check(self, subject: Reading) -> Iterable[Finding]:
-        """Functions whose default is a list, dict or set that their body changes."""
+        """Functions that change their default, or that are cached and change what is outside of them."""
         steps = list(subject.code.values())
         units = [(unit, None) for unit in dict.fromkeys(u for step in steps for u in step.shared)]
         units += [(unit, step.name) for step in steps for unit in step.units]  # type: ignore[misc]
         for unit, owner in units:
             for function in (n for n in unit.nodes if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))):
-                noted = _noted(function)
+                noted = _noted(function) or _noted_once(function)
                 users = [s.name for s in steps if _reads(s, function.name)] if noted else []
                 if len(users) > 1:
                     both = " and ".join(users[:2])
-                    what = f"`{function.name}` notes things in its default `{noted}`, and steps {both} each begin anew"
+                    what = f"`{function.name}` notes things in `{noted}`, and steps {both} each begin anew"
                     yield self.found(Place(subject.notebook.name, unit.cell, owner), what, line=function.lineno)
 
 
@@ -178,6 +181,18 @@ def _noted(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     }
     changed = (name for top in function.body for node in ast.walk(top) for name in changed_roots(node))
     return next((name for name in changed if name in kept), "")
+
+
+def _noted_once(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """What a cached function changes outside of itself: at its first call in each process; else ""."""
+    marks = (_dotted(d.func if isinstance(d, ast.Call) else d).rpartition(".")[2] for d in function.decorator_list)
+    if not _CACHING & {*marks}:
+        return ""
+    told = function.args
+    own = {a.arg for a in (*told.posonlyargs, *told.args, *told.kwonlyargs, told.vararg, told.kwarg) if a}
+    inside = [node for top in function.body for node in ast.walk(top)]
+    own |= {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return next((name for node in inside for name in changed_roots(node) if name not in own), "")
 
 
 def _makes(node: ast.expr) -> bool:
@@ -226,6 +241,19 @@ def _draws(module: str, step: StepCode) -> bool:
                 return False
             found |= first not in _APART and not first[0].isupper()
     return found
+
+
+def _context_variables(steps: Iterable[StepCode]) -> set[str]:
+    """The names of the context variables that shared cells make."""
+    nodes = (node for step in steps for unit in step.shared for node in unit.nodes)
+    made = (n for n in nodes if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call))
+    return {
+        target.id
+        for node in made
+        if _dotted(node.value.func).rpartition(".")[2] == "ContextVar"  # type: ignore[attr-defined]
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
 
 
 def _variables(step: StepCode) -> Iterator[tuple[int, str]]:
