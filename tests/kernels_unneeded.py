@@ -21,7 +21,10 @@ from typing import Any
 import cloudpickle
 
 from kaleyard.pipeline import Pipeline
+from kaleyard.runtime.aliases import travelling_together
+from kaleyard.runtime.contract import RANDOM_STATE
 from kaleyard.runtime.formats import definitions, pickling
+from kaleyard.runtime.random_state import random_state, set_random_state
 from notebook_builder import NotebookCells, load
 
 __all__ = ["assert_same", "kernel", "run_by_steps", "run_whole"]
@@ -52,7 +55,7 @@ def run_whole(cells: tuple[NotebookCells, ...], metrics: set[str]) -> tuple[Prin
 
 def run_by_steps(pipeline: Pipeline) -> tuple[Printed, dict[str, Any]]:
     """What each of the steps' own cells prints, and the metrics, when every step runs in a namespace of its own."""
-    kept: dict[tuple[str, str], bytes] = {}
+    kept: dict[tuple[str, str], tuple[bytes, str | None]] = {}
     printed: Printed = {}
     metrics: dict[str, Any] = {}
     for step in pipeline.steps:
@@ -60,14 +63,29 @@ def run_by_steps(pipeline: Pipeline) -> tuple[Printed, dict[str, Any]]:
             names.update({n: v for n, v in pipeline.defaults().items() if n in step.parameters})
             for cell in step.setup:
                 _execute(cell.source, names)
-            for one in step.inputs:
-                names[one.name] = pickle.loads(kept[one.step, one.name])
+            together: dict[bytes, Any] = {}
+            for one in sorted(step.inputs, key=lambda i: i.name == RANDOM_STATE):
+                if one.name == RANDOM_STATE:
+                    set_random_state(pickle.loads(kept[one.step, one.name][0]))
+                    continue
+                content, name = kept[one.step, one.name]
+                if name is None:
+                    names[one.name] = pickle.loads(content)
+                    continue
+                if content not in together:
+                    together[content] = pickle.loads(content)
+                names[one.name] = together[content][name]
             assert {c.number for c in step.cells}
             for cell in step.cells:
                 if cell.kind == "code":
                     printed[cell.number] = printed.get(cell.number, "") + _execute(cell.source, names)
+            if step.random_state:
+                names[RANDOM_STATE] = random_state(step.random_state)
             for name in step.outputs:
-                kept[step.name, name] = pickling.pickled(names[name])
+                kept[step.name, name] = (pickling.pickled(names[name]), None)
+            for group in travelling_together(names, step.together):
+                content = pickling.pickled({name: names[name] for name in group})
+                kept |= {(step.name, name): (content, name) for name in group}
             metrics |= {m: names[m] for m in step.metrics}
     return printed, metrics
 

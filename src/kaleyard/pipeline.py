@@ -102,7 +102,8 @@ class Step:
     """One step: its cells and what they need and give.
 
     `setup` holds what the step uses of the imports and functions (and of definitions in earlier steps), in the
-    notebook's order; `cells` are its own. `remade` are values that setup makes and other steps may make again, each
+    notebook's order; `cells` are its own. `together` are groups of outputs that may be one object, `random_state`
+    the generators of random numbers whose state is an output. `remade` are values that setup makes and other steps may make again, each
     with the use of a notebook that it belongs to. `after` names steps that only come before it. `packages` are the
     top-level modules it imports from installed distributions. `modules` and `files` are paths of the project,
     relative to its root, that travel with the step; `module_path` are the folders modules are imported from.
@@ -115,7 +116,9 @@ class Step:
     inputs: tuple[Input, ...] = ()
     outputs: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
+    together: tuple[tuple[str, ...], ...] = ()
     remade: Pairs = ()
+    random_state: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
@@ -230,6 +233,7 @@ def _step(data: Mapping[str, Any]) -> Step:
     lists = {k: tuple(v) for k, v in data.items() if isinstance(v, (list, tuple))}
     lists["cells"] = tuple(Cell(**c) for c in data["cells"])
     lists["setup"] = tuple(Cell(**c) for c in data["setup"])
+    lists["together"] = tuple(tuple(group) for group in data["together"])
     lists["remade"] = tuple((name, use) for name, use in data["remade"])
     lists["inputs"] = tuple(Input(**{**i, "changed": tuple(i["changed"])}) for i in data["inputs"])
     return Step(**{**data, **lists, "settings": Settings(**told)})

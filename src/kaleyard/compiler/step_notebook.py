@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from kaleyard.pipeline import Input, Pipeline, Step
-from kaleyard.runtime.contract import METADATA
+from kaleyard.runtime.contract import METADATA, RANDOM_STATE
 
 __all__ = ["cell_numbers", "code_only", "step_notebook"]
 
@@ -26,14 +26,18 @@ def step_notebook(pipeline: Pipeline, step: Step) -> bytes:
         cells.append(_cell("parameters", lines, role="parameters", tags=["parameters"]))
     cells += [_cell(f"setup-{n}", [c.source], role="setup") for n, c in enumerate(step.setup, 1)]
     if step.inputs or step.remade:
-        lines = [_IMPORT, "", *map(_load, step.inputs)]
+        lines = [_IMPORT, "", *(_load(i) for i in step.inputs if i.name != RANDOM_STATE)]
         lines += ["_kaleyard_values.note_remade(globals())"] if step.remade else []
+        if any(i.name == RANDOM_STATE for i in step.inputs):
+            lines.append("_kaleyard_values.load_random_state()")
         cells.append(_cell("load", lines, role="load"))
     cells += [_cell(f"cell-{n}", [c.source], role="user", kind=c.kind) for n, c in enumerate(step.cells, 1)]
-    lines = [f"_kaleyard_values.save({name!r}, {name})" for name in step.outputs]
+    # First: keeping a value may draw numbers.
+    lines = [f"_kaleyard_values.save_random_state({list(step.random_state)!r})"] if step.random_state else []
+    lines += [f"_kaleyard_values.save({name!r}, {name})" for name in step.outputs if name != RANDOM_STATE]
     lines += [f"_kaleyard_values.metric({name!r}, {name})" for name in step.metrics]
     if len(step.outputs) > 1:
-        lines.append("_kaleyard_values.note_shared()")
+        lines.append(f"_kaleyard_values.note_shared({', '.join(repr(list(names)) for names in step.together)})")
     if step.inputs or step.remade:
         lines.append("_kaleyard_values.check_inputs(globals())")
     if lines:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from kaleyard.notebook.code import Unit
-from kaleyard.notebook.scopes import default_values
+from kaleyard.notebook.scopes import default_values, makes_class
+from kaleyard.notebook.settings import ProcessSettings
 
 __all__ = ["Carried", "is_class", "keeps_state"]
 
@@ -18,8 +18,9 @@ class Carried:
     `used` are the names that the notebook's code reads, `own` the units of the step itself.
     """
 
-    def __init__(self, shared: Sequence[Unit], used: set[str], own: Sequence[Unit]) -> None:
+    def __init__(self, shared: Sequence[Unit], used: set[str], own: Sequence[Unit], settings: ProcessSettings) -> None:
         self.shared = shared
+        self.settings = settings
         self.used = used
         self.own = frozenset(m for unit in own for m in unit.modules)
         self.taken: dict[int, Unit] = {}
@@ -31,13 +32,17 @@ class Carried:
                 self._makers.setdefault(name, []).append(unit)
             for name in unit.names.gives:
                 self._givers.setdefault(name, []).append(unit)
-        self._loose = [u for u in shared if u.is_effect or self._is_unused_import(u)]
+        self._loose = [u for u in shared if self._has_effect(u) or u.is_effect or self._is_unused_import(u)]
 
     def take(self, unit: Unit) -> bool:
         """Carry the unit; whether it is new."""
         new = id(unit) not in self.taken
         self.taken[id(unit)] = unit
         return new
+
+    def has(self, unit: Unit) -> bool:
+        """Whether the unit is carried already."""
+        return id(unit) in self.taken
 
     def is_shared(self, unit: Unit) -> bool:
         """Whether the unit stands in one of the notebook's shared cells."""
@@ -63,23 +68,36 @@ class Carried:
         """Units that go with every step: a star import may give any name, and `__future__` is for all code below."""
         return (u for u in self.shared if u.names.star or "__future__" in u.modules)
 
-    def effects(self, before: int) -> Iterator[Unit]:
-        """Statements run for their effect that go along with what they touch: `pd.set_option` where pandas goes.
+    def effects(self, before: int, is_visible: Callable[[Collection[str]], bool]) -> Iterator[Unit]:
+        """Statements of shared cells run for their effect that go along: where the step can see what they do.
 
-        Those that touch the standard library alone (`warnings.filterwarnings`, `random.seed`) always go.
+        That is where it has a value they change, or modules they use (`pd.set_option`, also inside of a function);
+        statements that use neither always go.
         """
         for unit in self._loose:
             if id(unit) in self.taken:
                 continue
-            if not unit.is_effect or unit.magic_packages:
+            if not self._has_effect(unit):
                 if self._is_package_taken(unit):
                     yield unit
             elif unit.cell < before:  # else, in the notebook, it has not happened yet
-                names = (*unit.names.reads, *unit.names.changes)
-                touched = [maker for name in names if (maker := self.maker(name, before, unit))]
-                loose = not touched or all(_is_standard(u) for u in touched)
-                if loose or any(id(u) in self.taken for u in touched):
+                modules = self.settings.reached(unit)
+                names = (*unit.names.reads, *unit.names.through, *unit.names.changes)
+                makers = [(name, maker) for name in names if (maker := self.maker(name, before, unit))]
+                values = [m for name, m in makers if not m.is_definition or name in unit.names.changes]
+                seeds = any(self.settings.seeds(node) for node in unit.nodes)
+                loose = not values and (not modules or is_visible({"numpy.random"} if seeds else modules))
+                if loose or any(id(m) in self.taken for m in values):
                     yield unit
+
+    def _has_effect(self, unit: Unit) -> bool:
+        """Whether running the unit does something that no name tells of."""
+        if unit.magic_packages and unit.is_effect:
+            return False
+        return unit.is_effect or self.settings.modules(unit) is not None or self._seeds(unit)
+
+    def _seeds(self, unit: Unit) -> bool:
+        return not unit.is_definition and any(self.settings.seeds(node) for node in unit.nodes)
 
     def in_order(self, place: Mapping[int, int]) -> list[Unit]:
         """What is carried, in the notebook's order; `place` tells where a unit stands among the others of its cell."""
@@ -96,7 +114,15 @@ class Carried:
 
 def is_class(unit: Unit, name: str) -> bool:
     """Whether the unit is the class of that name."""
-    return any(isinstance(n, ast.ClassDef) and n.name == name for n in unit.nodes)
+    return any(
+        (isinstance(n, ast.ClassDef) and n.name == name)
+        or (isinstance(n, ast.Assign) and makes_class(n.value) and any(_is_name(t, name) for t in n.targets))
+        for n in unit.nodes
+    )
+
+
+def _is_name(target: ast.expr, name: str) -> bool:
+    return isinstance(target, ast.Name) and target.id == name
 
 
 def keeps_state(unit: Unit) -> bool:
@@ -105,7 +131,3 @@ def keeps_state(unit: Unit) -> bool:
         return True
     functions = (n for n in unit.nodes if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)))
     return any(not isinstance(d, ast.Constant) for f in functions for d in default_values(f))
-
-
-def _is_standard(unit: Unit) -> bool:
-    return bool(unit.modules) and unit.modules <= sys.stdlib_module_names

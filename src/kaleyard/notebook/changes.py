@@ -12,7 +12,9 @@ __all__ = [
     "arguments",
     "bound_names",
     "changed_roots",
+    "held_roots",
     "is_display",
+    "is_shallow",
     "iterated_roots",
     "root_name",
     "same_roots",
@@ -122,6 +124,35 @@ def same_roots(value: ast.expr) -> set[str]:
         root = root_name(value)
         return {root} if root else set()
     return set()
+
+
+def held_roots(value: ast.expr) -> set[str]:
+    """The variables whose values a new object holds: `[a, b]`, `{"k": a}`, `Box(a)`, `make_pipeline(a, b)`."""
+    if isinstance(value, (ast.List, ast.Tuple, ast.Set)):
+        return {name for item in value.elts for name in same_roots(item) | held_roots(item)}
+    if isinstance(value, ast.Dict):
+        return {name for item in value.values for name in same_roots(item) | held_roots(item)}
+    if isinstance(value, ast.Call) and _makes_object(value.func):
+        given = [item for _, item in arguments(value)]
+        return {name for item in given for name in same_roots(item) | held_roots(item)}
+    return set()
+
+
+def _makes_object(func: ast.expr) -> bool:
+    """Whether what is called is a class, by its name, or a function that puts objects together."""
+    word = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+    return word[:1].isupper() or word.startswith("make_") or word in {"dict", "partial"}
+
+
+def is_shallow(node: ast.AST) -> bool:
+    """Whether a node changes which things an object holds and none of these: `rows.append(x)`, `rows[0] = x`."""
+    if isinstance(node, (ast.Attribute, ast.Subscript)):
+        return isinstance(node.value, ast.Name)
+    if isinstance(node, ast.Call):
+        func = node.func
+        word = func.attr if isinstance(func, ast.Attribute) else ""
+        return isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name) and word in _HANDED_ON
+    return False
 
 
 def iterated_roots(iterated: ast.expr) -> set[str]:

@@ -15,6 +15,7 @@ from kaleyard.errors import NotebookError, Place
 from kaleyard.notebook.known import Known, Names
 from kaleyard.notebook.magics import magic_calls, with_magics
 from kaleyard.notebook.paths import trace
+from kaleyard.notebook.scopes import makes_class
 
 __all__ = ["Unit", "parse_cell", "units"]
 
@@ -163,7 +164,8 @@ def _defines(node: ast.stmt) -> bool:
     if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return True
     if isinstance(node, ast.Assign):
-        return isinstance(node.value, ast.Lambda) and all(isinstance(t, ast.Name) for t in node.targets)
+        made = isinstance(node.value, ast.Lambda) or makes_class(node.value)
+        return made and all(isinstance(t, ast.Name) for t in node.targets)
     if isinstance(node, ast.Try):
         return any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in node.body)
     return False

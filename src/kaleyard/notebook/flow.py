@@ -9,14 +9,16 @@ from __future__ import annotations
 import ast
 import builtins
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 
 from kaleyard.notebook.carried import Carried, is_class
 from kaleyard.notebook.code import Unit
 from kaleyard.notebook.known import Site
+from kaleyard.notebook.randomness import can_see, may_draw
+from kaleyard.notebook.resolved import ResolvedSteps
 from kaleyard.notebook.scopes import Deferred
 from kaleyard.notebook.stepcode import Ambiguous, Conflict, Missing, StepCode, StepFlow
+from kaleyard.runtime.contract import RANDOM_STATE
 
 __all__ = ["resolve"]
 
@@ -25,30 +27,6 @@ _GIVEN = frozenset(dir(builtins)) | {
     *("display", "get_ipython", "In", "Out", "exit", "quit", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh"),
     *("_dh", "__name__", "__builtins__", "__doc__", "__annotations__"),
 }
-
-
-@dataclass(slots=True)
-class _Done:
-    """The steps that have been resolved: who makes which name, who comes after whom, which unit is whose."""
-
-    flows: dict[str, StepFlow] = field(default_factory=dict)
-    before: dict[str, frozenset[str]] = field(default_factory=dict)
-    makers: dict[str, list[StepCode]] = field(default_factory=dict)
-    index: dict[str, int] = field(default_factory=dict)
-    owners: dict[int, StepCode] = field(default_factory=dict)
-    place: dict[int, int] = field(default_factory=dict)
-
-    def add(self, step: StepCode, flow: StepFlow) -> None:
-        """One step more."""
-        self.flows[step.name] = flow
-        self.before[step.name] = frozenset(flow.upstream).union(*(self.before[n] for n in flow.upstream))
-        self.index[step.name] = len(self.index)
-        for name, maker in flow.inputs.items():
-            self.flows[maker].outputs.add(name)
-        for name in step.names.gives:
-            self.makers.setdefault(name, []).append(step)
-        for place, unit in enumerate(step.units):
-            self.owners[id(unit)], self.place[id(unit)] = step, place
 
 
 def resolve(steps: Sequence[StepCode]) -> dict[str, StepFlow]:
@@ -64,11 +42,10 @@ def resolve(steps: Sequence[StepCode]) -> dict[str, StepFlow]:
 
 def _resolve(steps: Sequence[StepCode], taken: Mapping[str, set[str]] | None) -> dict[str, StepFlow]:
     used: dict[str, set[str]] = {}
-    done = _Done()
+    done = ResolvedSteps.of(steps)
     for step in steps:
         if step.use not in used:
             used[step.use] = {n for u in step.shared for n in (*u.names.reads, *u.names.maybe_reads)}
-            done.place |= {id(u): place for place, u in enumerate(step.shared)}
         used[step.use].update(step.names.reads, step.names.maybe_reads)
     for step in steps:
         wanted = None if taken is None else taken[step.name]
@@ -79,7 +56,7 @@ def _resolve(steps: Sequence[StepCode], taken: Mapping[str, set[str]] | None) ->
 class _Resolver:
     """Finds where one step's names come from; asks for names until no new one is needed."""
 
-    def __init__(self, step: StepCode, done: _Done, used: set[str]) -> None:
+    def __init__(self, step: StepCode, done: ResolvedSteps, used: set[str]) -> None:
         self.step = step
         self.done = done
         self.flow = StepFlow()
@@ -87,7 +64,8 @@ class _Resolver:
         self.todo: deque[tuple[Unit, bool]] = deque()
         # Inputs that code the step carries reads as it runs, with their makers.
         self.fixed: set[tuple[str, str]] = set()
-        self.carried = Carried(step.shared, used, step.units)
+        self.settings = done.settings[step.use]
+        self.carried = Carried(step.shared, used, step.units, self.settings)
         told = [p for p in step.prev if p in done.flows]
         self.before = frozenset(told).union(*(done.before[p] for p in told))
         self.start = min(step.cells, default=0)
@@ -96,7 +74,7 @@ class _Resolver:
         """The step's flow; `wanted` are the names that later steps may take from it, None if that is not known."""
         names = self.step.names
         for name, site in names.reads.items():
-            self.need(name, site, certain=True)
+            self.need(name, site, certain=True, lazy=name not in names.direct)
         for name, site in names.maybe_reads.items():
             self.need(name, site, certain=False)
         loose = {*names.may_make, *names.changes} - names.makes
@@ -105,18 +83,22 @@ class _Resolver:
         for unit in self.carried.always():
             self._take(unit)
         self._expand()
-        while effects := list(self.carried.effects(self.start)):
+        while effects := [*self.carried.effects(self.start, self._is_visible), *self._settings()]:
             for unit in effects:
                 self._take(unit)
             self._expand()
+        self._hand_on_random_state()
         self._arrange()
         self.flow.upstream = {*self.flow.inputs.values(), *(p for p in self.step.prev if p in self.done.flows)}
         return self.flow
 
     # -- names as they are when the step runs ----------------------------------------------------------------
 
-    def need(self, name: str, site: Site, *, certain: bool) -> None:
-        """Find where `name` comes from; a name that is not certainly read is not missed."""
+    def need(self, name: str, site: Site, *, certain: bool, lazy: bool = False) -> None:
+        """Find where `name` comes from; a name that is not certainly read is not missed.
+
+        `lazy`: only functions read it, when they are called.
+        """
         if name in self.seen:
             return
         self.seen.add(name)
@@ -126,7 +108,10 @@ class _Resolver:
             # A shared cell below the steps that made the name has the last word.
             apart = maker.use != self.step.use
             maker = None if apart or maker.given_in(name) < unit.cell < self.start else maker
-        if maker is not None:
+        if maker is not None and name in maker.names.deletes:
+            if certain:
+                self.flow.missing.append(Missing(name, self.step.name, site, lazy, maker.name))
+        elif maker is not None:
             if certain:
                 self._note_pick(maker, name, site)
             self._take_from(maker, name, site)
@@ -134,24 +119,19 @@ class _Resolver:
             self._take(unit)
         elif name in self.step.parameters:
             self.flow.parameters.add(name)
-        elif certain and name not in _GIVEN and not self._star():
-            self.flow.missing.append(Missing(name, self.step.name, site))
+        elif certain and name not in _GIVEN and not self._from_star():
+            self.flow.missing.append(Missing(name, self.step.name, site, lazy))
         elif not certain:
             self.seen.discard(name)
 
     def _maker(self, name: str, site: Site, *, certain: bool) -> StepCode | None:
-        makers = self.done.makers.get(name, ())
-        if not makers:
+        candidates = self.done.candidates(name, self.step, self.before)
+        if not candidates:
             return None
-        asked = [m for m in makers if m.name in self.before]
-        near = [m for m in makers if m.use == self.step.use]
-        candidates = asked or near or makers
-        last = candidates[-1]
-        done = self.done.before[last.name]
-        loose = [m.name for m in candidates if m is not last and m.name not in done]
-        if loose and certain:
-            self.flow.ambiguous.append(Ambiguous(name, self.step.name, (*loose, last.name), site))
-        return last
+        undecided = self.done.undecided(name, self.step, candidates, site) if certain else None
+        if undecided:
+            self.flow.ambiguous.append(undecided)
+        return candidates[-1]
 
     def _note_pick(self, maker: StepCode, name: str, site: Site) -> None:
         """Note a maker that `prev:` has chosen over one that stands below it."""
@@ -228,7 +208,7 @@ class _Resolver:
     def _need_deferred(self, what: Deferred, cell: int, *, certain: bool) -> None:
         own = self.step.names.gives
         for name, line in what.reads.items():
-            self.need(name, (cell, line), certain=certain and name not in own)
+            self.need(name, (cell, line), certain=certain and name not in own, lazy=True)
         for name in sorted(what.notes):
             self.need(name, (cell, 1), certain=False)
 
@@ -249,8 +229,8 @@ class _Resolver:
             self._take(made, certain=certain)
         elif name in self.step.parameters:
             self.flow.parameters.add(name)
-        elif certain and name not in _GIVEN and not self._star() and name not in unit.names.gives:
-            self.flow.missing.append(Missing(name, self.step.name, site))
+        elif certain and name not in _GIVEN and not self._from_star() and name not in unit.names.gives:
+            self.flow.missing.append(Missing(name, self.step.name, site, name not in unit.names.direct))
 
     def _maker_then(self, name: str, unit: Unit, owner: StepCode | None, site: Site) -> StepCode | None:
         makers = self.done.makers.get(name, ())
@@ -269,8 +249,58 @@ class _Resolver:
         asked = [m for m in early if m.name in self.done.before[owner.name]]
         return (asked or early or [None])[-1]  # type: ignore[list-item]
 
-    def _star(self) -> bool:
-        return self.step.names.star or any(u.names.star for u in self.step.shared)
+    # -- what the process holds: settings and random state -----------------------------------------------------
+
+    def _settings(self) -> list[Unit]:
+        """Settings that earlier steps made, and this one can see."""
+        above = self.done.settings_above()
+        return [u for u, modules in above if not self.carried.has(u) and self._is_visible(modules)]
+
+    def _modules(self) -> set[str]:
+        """The top-level modules that the step's code and the values it takes are of."""
+        units = (*self.step.units, *self.carried.taken.values())
+        inputs = (self.done.origins.modules(maker, name) for name, maker in self.flow.inputs.items())
+        return {m for u in units for m in u.modules}.union(*inputs)
+
+    def _is_visible(self, modules: Collection[str]) -> bool:
+        """Whether the step can see what was set in one of these modules."""
+        return can_see(self._modules(), modules, self._nodes(), self.settings)
+
+    def _nodes(self) -> list[ast.AST]:
+        return [node for u in (*self.step.units, *self.carried.taken.values()) for node in u.nodes]
+
+    def _hand_on_random_state(self) -> None:
+        """Take the random state of the last step that had it, if numbers may be drawn here, and hold it then."""
+        random, own = self.done.random, self.step.units
+        above = [u for u in self.step.shared if u.cell < self.start]
+        random.kinds |= random.seeded_by(above, self.settings)
+        before = frozenset(random.kinds)
+        random.kinds |= random.seeded_by(own, self.settings)
+        draws = may_draw(self._modules(), self._nodes(), self.settings)
+        seeds = random.seeded_by(own, self.settings)
+        if not random.kinds or not (draws or seeds):
+            return
+        if random.holder is not None and not before <= self._seeded_first():
+            self.flow.inputs[RANDOM_STATE] = random.holder.name
+        random.holder, self.flow.random_state = self.step, tuple(sorted(random.kinds))
+
+    def _seeded_first(self) -> frozenset[str]:
+        """The generators that the step seeds before it does anything else."""
+        found = frozenset[str]()
+        for unit in self.step.units:
+            seeds = self.done.random.seeded_by([unit], self.settings)
+            if not seeds and not unit.is_definition and self.settings.modules(unit) is None:
+                break
+            plain = all(isinstance(node, (ast.Expr, ast.Import, ast.ImportFrom)) for node in unit.nodes)
+            found |= seeds if plain else frozenset()
+        return found
+
+    def _from_star(self) -> bool:
+        """Whether a star import may give a name that nothing else makes: those of earlier steps go along then."""
+        above = [u for step in self.done.steps for u in step.stars]
+        for unit in above:
+            self._take(unit)
+        return bool(above) or self.step.names.star or any(u.names.star for u in self.step.shared)
 
     def _arrange(self) -> None:
         """Put what is carried in the notebook's order, in two: what runs before the inputs are loaded, and after."""
@@ -279,8 +309,9 @@ class _Resolver:
             reads = {*unit.names.reads, *(n for n in unit.names.through if n in self.flow.inputs)}
             loaded = {n for n in reads if (n, self.flow.inputs.get(n)) in self.fixed}
             made = unit.names.makes | unit.names.may_make
+            seeded = self._seeds_after_holder(unit)
             # What has a name anew comes after what had it before.
-            if loaded or late & (made | set(unit.names.reads)):
+            if seeded or loaded or late & (made | set(unit.names.reads)):
                 late |= made
                 self.flow.late.append(unit)
                 for name in sorted(reads - loaded - late):
@@ -292,6 +323,15 @@ class _Resolver:
         for name in sorted(self.flow.parameters & set(self.flow.inputs)):
             what = f"it is a parameter, which code it carries uses, and step {self.flow.inputs[name]} sets it anew"
             self._conflict(name, (0, 1), what)
+
+    def _seeds_after_holder(self, unit: Unit) -> bool:
+        """Whether the unit of a shared cell seeds a generator below the step whose random state is taken."""
+        holder = self.flow.inputs.get(RANDOM_STATE)
+        if holder is None or not self.carried.is_shared(unit):
+            return False
+        above = next(s for s in self.done.steps if s.name == holder)
+        below = above.use == self.step.use and unit.cell > above.cells[-1]
+        return below and bool(self.done.random.seeded_by([unit], self.settings))
 
 
 def _calls(unit: Unit) -> bool:

@@ -19,6 +19,7 @@ class Known:
     """What was made before: functions and classes, by name, and the names that imports bind.
 
     `alias` are names that may be the same object as other names, or a part of it; `roots` all those other names, ever.
+    `held` are names whose value holds those of other names: `{"k": a}`, `Box(a)`.
     `methods` change the objects that the code has made, beside those of its own classes.
     `lazy_notes`: annotations are not evaluated (`from __future__ import annotations`).
     """
@@ -29,15 +30,31 @@ class Known:
     alias: dict[str, frozenset[str]] = field(default_factory=dict)
     roots: set[str] = field(default_factory=set)
     methods: frozenset[str] = frozenset()
+    held: dict[str, frozenset[str]] = field(default_factory=dict)
 
-    def then(self, names: Names, *, apart: bool = False) -> Known:
-        """What is known once code that does `names` has run; what runs `apart` shares no objects with what follows."""
+    def then(self, names: Names, *, unaware: bool = False) -> Known:
+        """What is known once code that does `names` has run; `unaware` if it was read without what is known here."""
         gone = names.makes | names.may_make
+        alias, held = names.alias, names.held
+        if unaware:
+            alias = _without(self.alias, gone) | {n: roots for n, roots in alias.items() if n in gone}
+            held = _without(self.held, gone) | {n: roots for n, roots in held.items() if n in gone}
         kept = {n: what for n, what in self.definitions.items() if n not in gone}
-        alias = {n: roots - gone for n, roots in self.alias.items() if n not in gone} if apart else names.alias
         imports = (self.imports - gone) | names.imports
         methods = self.methods | names.methods
-        return Known(kept | names.definitions, imports, self.lazy_notes, alias, self.roots, methods)
+        definitions = kept | names.definitions
+        return Known(definitions, imports, self.lazy_notes, alias, self.roots, methods, held)
+
+    def same(self, name: str) -> set[str]:
+        """The names whose value changes where that of `name` is changed in place, itself among them."""
+        found, todo = set[str](), [name]
+        while todo:
+            one = todo.pop()
+            if one not in found:
+                found.add(one)
+                for table in (self.alias, self.held):
+                    todo += [*table.get(one, ()), *(n for n, roots in table.items() if one in roots)]
+        return found
 
 
 @dataclass(slots=True)
@@ -49,7 +66,9 @@ class Names:
     level, `imports` the names that imports bind. `star` tells of a star import. `through` are names that functions
     made before read when this code calls them; `modules` what is changed inside of imported modules; `alias` the
     names at the end that may be the same object as other names, or a part of it; `methods` those that change an
-    object made here, such as a generator of random numbers.
+    object made here, such as a generator of random numbers. `direct` are the names of `reads` that the code itself
+    reads, not only a function or lambda that it defines or uses; `deletes` have no value at the end.
+    `held` are names at the end whose value holds those of other names.
     """
 
     reads: dict[str, Site] = field(default_factory=dict)
@@ -65,8 +84,16 @@ class Names:
     modules: dict[str, Site] = field(default_factory=dict)
     alias: dict[str, frozenset[str]] = field(default_factory=dict)
     methods: frozenset[str] = frozenset()
+    held: dict[str, frozenset[str]] = field(default_factory=dict)
+    direct: set[str] = field(default_factory=set)
+    deletes: set[str] = field(default_factory=set)
 
     @property
     def gives(self) -> set[str]:
         """Every name that may have a new value or content afterwards."""
         return self.makes | self.may_make | set(self.changes)
+
+
+def _without(table: dict[str, frozenset[str]], gone: set[str]) -> dict[str, frozenset[str]]:
+    """What the table says of the names that are left."""
+    return {n: roots - gone for n, roots in table.items() if n not in gone and roots - gone}

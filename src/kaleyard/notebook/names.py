@@ -15,6 +15,7 @@ from kaleyard.notebook.changes import (
     arguments,
     bound_names,
     changed_roots,
+    is_shallow,
     iterated_roots,
     root_name,
 )
@@ -39,7 +40,10 @@ class Expressions(ast.NodeVisitor):
         # Names of comprehensions around, each with the variables whose items it may be.
         self.local: list[dict[str, set[str]]] = []
         self.alias = dict(known.alias)
+        self.held = dict(known.held)
         self.depth = 0
+        # Inside of a lambda: its names are read when it is called.
+        self.lazy = 0
         # Functions made before whose use has been counted.
         self.used: set[str] = set()
         self.changing: set[str] = set()
@@ -54,6 +58,8 @@ class Expressions(ast.NodeVisitor):
 
     def _read(self, name: str, line: int) -> None:
         self._count(name, line)
+        if not self.lazy and name in self.names.reads:
+            self.names.direct.add(name)
         if self._function(name) is not None:
             self.use(name, line)
 
@@ -148,24 +154,27 @@ class Expressions(ast.NodeVisitor):
             self._forget(name)
 
     def _forget(self, name: str) -> None:
-        self.alias.pop(name, None)
-        if name not in self.known.roots:
-            return
-        for other in [n for n, roots in self.alias.items() if name in roots]:
-            self.alias[other] -= {name}
-            if not self.alias[other]:
-                del self.alias[other]
+        for table in (self.alias, self.held):
+            table.pop(name, None)
+            if name not in self.known.roots:
+                continue
+            for other in [n for n, roots in table.items() if name in roots]:
+                table[other] -= {name}
+                if not table[other]:
+                    del table[other]
 
     def unbind(self, name: str) -> None:
         self._forget(name)
-        self.gone.add(name)
         self.bound.discard(name)
+        if self.depth:
+            return  # on another path it keeps its value
+        self.gone.add(name)
         self.maybe.discard(name)
         self.names.definitions.pop(name, None)
         self.names.imports.discard(name)
 
-    def change(self, name: str, line: int, *, local: bool = True) -> None:
-        """The value of `name` is changed in place, and so is what else it may be."""
+    def change(self, name: str, line: int, *, local: bool = True, deep: bool = True) -> None:
+        """The value of `name` is changed in place, and so is what else it may be, and if `deep` what it holds."""
         if name in self.changing:
             return
         self.changing.add(name)
@@ -174,7 +183,14 @@ class Expressions(ast.NodeVisitor):
         if scope is None and not self._is_import(name):
             self.names.changes.setdefault(name, (self.cell, line))
         for root in roots:
+            self.change(root, line, deep=deep)
+        for root in self.held.get(name, ()) if deep and scope is None else ():
             self.change(root, line)
+        if scope is None and name in self.known.roots:
+            # What is this very value under another name, and what holds it.
+            for table in (self.alias, self.held):
+                for other in [n for n, others in table.items() if name in others]:
+                    self.change(other, line, deep=deep)
         self.changing.discard(name)
 
     def _is_import(self, name: str) -> bool:
@@ -185,7 +201,7 @@ class Expressions(ast.NodeVisitor):
     def visit(self, node: ast.AST) -> None:
         super().visit(node)
         for name in changed_roots(node):
-            self.change(name, getattr(node, "lineno", 1))
+            self.change(name, getattr(node, "lineno", 1), deep=not is_shallow(node))
             if self._is_import(name) and (what := _inside(node)):
                 self.names.modules.setdefault(what, (self.cell, getattr(node, "lineno", 1)))
 
@@ -231,8 +247,10 @@ class Expressions(ast.NodeVisitor):
             self.visit(default)
         # A lambda inside an expression is mostly called at once (`map`, `apply`, `key=`).
         what = deferred(node)
+        self.lazy += 1
         for name in what.reads:
             self.read(name, node.lineno)
+        self.lazy -= 1
         for name in what.changes:
             self.change(name, node.lineno)
 

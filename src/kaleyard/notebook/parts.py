@@ -172,10 +172,11 @@ def _read_steps(
         outline.steps[index] = step = replace(step, name=name, prev=prev)  # noqa: PLW2901 - the same step, named
         # What stands above the step was made last; what stands below is known all the same.
         made = [u for u in waiting if u.cell < min(step.cells, default=0)]
-        known, waiting = _after(known, made), waiting[len(made) :]
+        known, waiting = _after(known, made, unaware=True), waiting[len(made) :]
         code = _step_code(step, notebook, reading.sources, shared, parameters, known)
+        _hand_on_together(code, known, reading.code.values())
         reading.code[name] = replace(code, use=f"{above.name}:{notebook.name}")
-        known = known.then(reading.code[name].names, apart=True)
+        known = known.then(reading.code[name].names)
         called[own] = [name]
         reading.order.append(name)
     outline.steps[:] = [s for s in outline.steps if not s.reference]
@@ -237,9 +238,27 @@ def _step_code(
     return StepCode(step.name, tuple(own), names, shared, parameters, step.prev, cells=step.cells, trees=trees)
 
 
-def _after(known: Known, made: Iterable[Unit]) -> Known:
+def _hand_on_together(code: StepCode, known: Known, earlier: Iterable[StepCode]) -> None:
+    """Have a value that the step changes in place handed on under all its names by each step that hands on one.
+
+    Only what one step saves can stay one object.
+    """
+    for name in code.names.changes:
+        same = known.same(name)
+        for step in earlier if len(same) > 1 else ():
+            tables = (step.names.alias, step.names.held)
+            pairs = [{n, root} for table in tables for n in same & table.keys() for root in table[n] & same]
+            for pair in pairs:
+                given = pair & step.names.gives
+                if len(given) == 1:
+                    (other,) = pair - given
+                    site = step.names.sites.get(*given) or step.names.changes.get(*given)
+                    step.names.changes.setdefault(other, site or (step.cells[0], 1))
+
+
+def _after(known: Known, made: Iterable[Unit], *, unaware: bool = False) -> Known:
     for unit in made:
-        known = known.then(unit.names)
+        known = known.then(unit.names, unaware=unaware)
     return known
 
 

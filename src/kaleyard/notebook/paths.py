@@ -10,11 +10,18 @@ import ast
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from kaleyard.notebook.changes import aliases, bound_names, is_display, iterated_roots, root_name
+from kaleyard.notebook.changes import aliases, bound_names, held_roots, is_display, iterated_roots, root_name
 from kaleyard.notebook.known import Known, Names
 from kaleyard.notebook.magics import NOWHERE
 from kaleyard.notebook.names import Expressions
-from kaleyard.notebook.scopes import annotations_of, default_values, deferred, definition_parts
+from kaleyard.notebook.scopes import (
+    Deferred,
+    annotations_of,
+    default_values,
+    deferred,
+    definition_parts,
+    makes_class,
+)
 
 __all__ = ["trace"]
 
@@ -33,8 +40,9 @@ def trace(code: Iterable[tuple[int, ast.Module]], known: Known | None = None) ->
     found = walker.names
     found.makes = walker.bound
     found.may_make = walker.maybe - walker.bound
-    found.alias = walker.alias
+    found.alias, found.held = walker.alias, walker.held
     found.changes = {n: site for n, site in found.changes.items() if n not in walker.gone}
+    found.deletes = walker.gone - walker.maybe
     return found
 
 
@@ -86,8 +94,15 @@ class _Statements(Expressions):
             self.bind(target.id, node.lineno)
             self.names.definitions[target.id] = deferred(node.value)
             return
+        if makes_class(node.value) and all(isinstance(each, ast.Name) for each in node.targets):
+            self.visit(node.value)
+            for name in (n for each in node.targets for n in bound_names(each)):
+                self.bind(name, node.lineno)
+                self.names.definitions[name] = Deferred()
+            return
         self.visit(node.value)
         pairs = self.roots_of(pair for each in node.targets for pair in aliases(each, node.value))
+        holds = [(n, held_roots(node.value)) for each in node.targets for n in bound_names(each)]
         # After `p = p or []`, the other names of `p` may still be its names.
         itself = any(name in roots for name, roots in pairs)
         self.depth += itself
@@ -95,6 +110,10 @@ class _Statements(Expressions):
             self.visit(each)
         self.depth -= itself
         self.same(pairs)
+        for name, roots in holds:
+            if roots - {name}:
+                self.held[name] = self.held.get(name, frozenset()) | (roots - {name})
+                self.known.roots.update(roots)
         # `a = b = []`: every name is the same object.
         names = [n for each in node.targets for n in bound_names(each)] if len(node.targets) > 1 else []
         self.same((name, set(names) - {name}) for name in names)
@@ -177,11 +196,16 @@ class _Statements(Expressions):
 
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
         self.visit(node.iter)
-        with self.branch():
-            pairs = self.roots_of((name, iterated_roots(node.iter)) for name in bound_names(node.target))
+        pairs = self.roots_of((name, iterated_roots(node.iter)) for name in bound_names(node.target))
+        if _runs_once(node):
             self.visit(node.target)
             self.same(pairs)
             self.statements(node.body)
+        else:
+            with self.branch():
+                self.visit(node.target)
+                self.same(pairs)
+                self.statements(node.body)
         with self.branch():
             self.statements(node.orelse)
 
@@ -207,11 +231,16 @@ class _Statements(Expressions):
             self.bound = set(before)
             if handler.type is not None:
                 self.visit(handler.type)
+            had = handler.name in self.maybe
             if handler.name:
                 self.bind(handler.name, handler.lineno)
             self.statements(handler.body)
             if handler.name:
+                # Only where the handler has run: on the other path a name of this kind keeps its value.
+                self.depth += 1
                 self.unbind(handler.name)
+                self.depth -= 1
+                self.maybe -= set() if had else {handler.name}
             if not _leaves(handler.body):
                 results.append(self.bound)
         self.bound = set.intersection(*results) if results else before
@@ -261,6 +290,18 @@ def _stored(statement: ast.stmt) -> Iterator[str]:
     for node in ast.walk(statement):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id
+
+
+def _runs_once(node: ast.For | ast.AsyncFor) -> bool:
+    """Whether the loop's body surely runs to its end at least once: over `range(3)` or `[a, b]`, with no way out."""
+    told, some = node.iter, False
+    if isinstance(told, (ast.List, ast.Tuple)):
+        some = any(not isinstance(item, ast.Starred) for item in told.elts)
+    elif isinstance(told, ast.Call) and isinstance(told.func, ast.Name) and told.func.id == "range":
+        numbers = [a.value for a in told.args if isinstance(a, ast.Constant) and isinstance(a.value, int)]
+        some = len(numbers) == len(told.args) and bool(numbers) and bool(range(*numbers[:3]))
+    ways_out = (ast.Break, ast.Continue, ast.Return)
+    return some and not any(isinstance(n, ways_out) for inner in node.body for n in ast.walk(inner))
 
 
 def _leaves(body: Iterable[ast.stmt]) -> bool:

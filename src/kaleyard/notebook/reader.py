@@ -11,6 +11,7 @@ from pathlib import Path
 from kaleyard.notebook.carried import keeps_state
 from kaleyard.notebook.code import Unit
 from kaleyard.notebook.flow import resolve
+from kaleyard.notebook.known import Known, Names
 from kaleyard.notebook.needs import Needs, find_needs
 from kaleyard.notebook.origins import Origins
 from kaleyard.notebook.outdated import Outdated
@@ -21,6 +22,7 @@ from kaleyard.notebook.source import Notebook
 from kaleyard.notebook.stepcode import StepCode, StepFlow
 from kaleyard.pipeline import Cell, Input, Parameter, Pipeline, Step
 from kaleyard.project import Project
+from kaleyard.runtime.contract import RANDOM_STATE
 
 __all__ = ["Reading", "kale_tags", "read"]
 
@@ -120,7 +122,9 @@ def _step(reading: Reading, step: OutlineStep, parameters: Sequence[Parameter]) 
         parameters=tuple(p.name for p in parameters if p.name in flow.parameters),
         inputs=tuple(Input(n, m, reading.outdated.names(m, step.name)) for n, m in sorted(flow.inputs.items())),
         outputs=tuple(sorted(flow.outputs)),
+        together=_together(sorted(flow.outputs), reading.code[step.name].names),
         remade=_remade(flow, reading.code[step.name].use),
+        random_state=flow.random_state if RANDOM_STATE in flow.outputs else (),
         after=tuple(sorted(flow.upstream - set(flow.inputs.values()))),
         packages=tuple(sorted(needs.packages)),
         modules=tuple(sorted(needs.modules)),
@@ -129,6 +133,13 @@ def _step(reading: Reading, step: OutlineStep, parameters: Sequence[Parameter]) 
         notebook=notebook.name,
         settings=step.settings,
     )
+
+
+def _together(outputs: Sequence[str], names: Names) -> tuple[tuple[str, ...], ...]:
+    """The groups of a step's outputs that may be one object, or hold one another."""
+    known = Known(alias=names.alias, held=names.held)
+    groups = {tuple(n for n in outputs if n in known.same(name)) for name in outputs}
+    return tuple(sorted(group for group in groups if len(group) > 1))
 
 
 def _remade(flow: StepFlow, use: str) -> tuple[tuple[str, str], ...]:

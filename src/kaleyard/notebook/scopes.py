@@ -20,7 +20,12 @@ from kaleyard.notebook.changes import (
     root_name,
 )
 
-__all__ = ["Deferred", "deferred"]
+__all__ = ["Deferred", "deferred", "makes_class"]
+
+# What makes a class, or what stands for one in annotations, when it is called.
+_CLASS_MAKERS = frozenset(
+    "namedtuple NamedTuple Enum IntEnum StrEnum Flag IntFlag make_dataclass TypedDict NewType TypeVar ParamSpec".split()
+)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
@@ -60,7 +65,7 @@ def deferred(node: Function | ast.ClassDef) -> Deferred:
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
     every += [a for a in (args.vararg, args.kwarg) if a]
     scope.bound.update(a.arg for a in every)
-    scope.block(node.body if isinstance(node.body, list) else [ast.Expr(node.body)])
+    scope.body(node.body if isinstance(node.body, list) else [ast.Expr(node.body)])
     found = scope.result()
     found.parameters = tuple(a.arg for a in every)
     found.changed = frozenset(scope.changes.intersection(found.parameters))
@@ -100,10 +105,18 @@ class _Scope(ast.NodeVisitor):
         self.alias: dict[str, set[str]] = {}
         self.passes: set[tuple[str, int | str, str]] = set()
         self.asks: set[tuple[str, str]] = set()
+        # Globals that the function has bound for sure: what it reads of them then is its own.
+        self.settled: set[str] = set()
 
     def block(self, body: Iterable[ast.AST]) -> None:
         for node in body:
             self.visit(node)
+
+    def body(self, statements: Iterable[ast.stmt]) -> None:
+        """The statements of a function, in the order they run."""
+        for statement in statements:
+            self.visit(statement)
+            self.settled |= self.outer & set(_surely_bound(statement))
 
     def result(self) -> Deferred:
         # A class's own names are attributes: its methods do not see them, so they hide nothing.
@@ -131,12 +144,13 @@ class _Scope(ast.NodeVisitor):
                 self.alias.setdefault(name, set()).update(roots)
 
     def load(self, name: str, line: int) -> None:
-        if not (self.is_class and name in self.bound):
+        if not (self.is_class and name in self.bound) and name not in self.settled:
             self.loads.setdefault(name, line)
 
     def nested(self, found: Deferred) -> None:
         for name, line in found.reads.items():
-            self.loads.setdefault(name, line)
+            if name not in self.settled:
+                self.loads.setdefault(name, line)
         self.notes |= found.notes
         self.nested_sets |= found.sets
         self.changes |= found.changes
@@ -260,6 +274,33 @@ class _Scope(ast.NodeVisitor):
 
     def visit_GeneratorExp(self, node: ast.GeneratorExp) -> None:
         self._comprehension(node)
+
+
+def makes_class(value: ast.expr | None) -> bool:
+    """Whether an expression makes a class by a call, as `namedtuple("P", "x y")` and `type("P", (), {})` do."""
+    if not isinstance(value, ast.Call):
+        return False
+    func = value.func
+    word = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+    if word == "type":
+        return isinstance(func, ast.Name) and len(value.args) == 3  # noqa: PLR2004 - name, bases, dict
+    # `Enum("red")` of a class of the notebook's own has one argument; these have a name and members.
+    return word in _CLASS_MAKERS and bool(value.args) and isinstance(value.args[0], ast.Constant)
+
+
+def _surely_bound(statement: ast.stmt) -> Iterable[str]:
+    """The names that the statement binds whenever it runs to its end."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield statement.name
+    elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+        yield from ((a.asname or a.name.partition(".")[0]) for a in statement.names)
+    elif isinstance(statement, ast.Assign):
+        yield from (name for target in statement.targets for name in bound_names(target))
+    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+        yield from bound_names(statement.target)
+    elif isinstance(statement, (ast.With, ast.AsyncWith)):
+        yield from (name for item in statement.items if item.optional_vars for name in bound_names(item.optional_vars))
+        yield from (name for inner in statement.body for name in _surely_bound(inner))
 
 
 def default_values(node: Function) -> list[ast.expr]:

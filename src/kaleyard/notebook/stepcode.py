@@ -32,6 +32,11 @@ class StepCode:
     trees: tuple[tuple[int, ast.Module], ...] = ()
 
     @cached_property
+    def stars(self) -> tuple[Unit, ...]:
+        """The step's star imports, which may give any name."""
+        return tuple(u for u in self.units if u.names.star and u.is_definition)
+
+    @cached_property
     def _given(self) -> dict[str, int]:
         return {name: unit.cell for unit in self.units for name in unit.names.gives}
 
@@ -42,11 +47,16 @@ class StepCode:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A name that nothing makes, and where it is used."""
+    """A name that has no value where it is used.
+
+    `lazy`: only a function that the step has reads it, when it is called. `deleted` names the step that deleted it.
+    """
 
     name: str
     step: str
     site: Site
+    lazy: bool = False
+    deleted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,7 @@ class StepFlow:
 
     `late` are those of them that read inputs as they run, and so come after loading. `picked` are the names that
     `prev:` takes from the first of two makers, where the notebook run whole would have the value of the second.
+    `random_state` are the generators of random numbers whose state the step has at its end, as far as they were seeded.
     """
 
     inputs: dict[str, str] = field(default_factory=dict)
@@ -87,6 +98,7 @@ class StepFlow:
     ambiguous: list[Ambiguous] = field(default_factory=list)
     picked: list[Ambiguous] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
+    random_state: tuple[str, ...] = ()
 
     @property
     def carried(self) -> list[Unit]:

@@ -4,52 +4,120 @@ from __future__ import annotations
 
 import gc
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["shared_parts"]
+__all__ = ["shared_parts", "travelling_together"]
 
 # Objects looked at in all; values of more parts are taken as they are.
 _MOST = 300_000
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, range, type, types.ModuleType, types.BuiltinFunctionType)
 _CHANGEABLE = (list, dict, set, bytearray)
+# How hard numpy may try to find out whether two arrays overlap; past that they count as overlapping.
+_MOST_WORK = 10_000
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What of one value can be changed: objects, and the arrays that hold its numbers."""
+
+    objects: dict[int, Any] = field(default_factory=dict)
+    arrays: dict[int, Any] = field(default_factory=dict)
 
 
 def shared_parts(values: Mapping[str, object]) -> dict[str, list[str]]:
-    """For each value the names of others that it shares a list, dict, set, array or notebook's object with."""
-    owners: dict[int, set[str]] = {}
+    """For each value the names of others that it shares a list, dict, set, array, estimator or own object with."""
+    parts = _walked(values)
+    names = list(parts)
     found: dict[str, set[str]] = {}
-    left = _MOST
-    for name, value in values.items():
-        # Held while their ids are compared: a new object could have the id of one that is gone.
-        parts, left = _parts(value, left)
-        for part in parts:
-            others = owners.setdefault(id(part), set())
-            for other in others - {name}:
-                found.setdefault(other, set()).add(name)
+    for index, name in enumerate(names):
+        for other in names[index + 1 :]:
+            if _same_objects(parts[name], parts[other]) or _overlap(parts[name], parts[other]):
                 found.setdefault(name, set()).add(other)
-            others.add(name)
+                found.setdefault(other, set()).add(name)
     return {name: sorted(others) for name, others in found.items()}
 
 
-def _parts(value: object, left: int) -> tuple[list[Any], int]:
-    """What of a value can be changed, the value itself included."""
+def travelling_together(values: Mapping[str, object], groups: Iterable[Collection[str]]) -> list[Sequence[str]]:
+    """Which of these groups of names share objects and nothing else, so that one pickle keeps what they share.
+
+    Two views of one array are two objects: a pickle would make two arrays of them.
+    """
+    found: list[Sequence[str]] = []
+    for group in groups:
+        parts = _walked({name: values[name] for name in sorted(group) if name in values})
+        names = list(parts)
+        pairs = [(parts[a], parts[b]) for index, a in enumerate(names) for b in names[index + 1 :]]
+        if any(_same_objects(a, b) for a, b in pairs) and not any(_overlap(a, b, apart=True) for a, b in pairs):
+            found.append(names)
+    return found
+
+
+def _same_objects(one: _Parts, other: _Parts) -> bool:
+    return not one.objects.keys().isdisjoint(other.objects) or not one.arrays.keys().isdisjoint(other.arrays)
+
+
+def _overlap(one: _Parts, other: _Parts, *, apart: bool = False) -> bool:
+    """Whether an array of one overlaps an array of the other; `apart`: one that is not the very same object."""
+    if not one.arrays or not other.arrays:
+        return False
+    import numpy as np
+
+    roots: dict[int, list[Any]] = {}
+    for array in one.arrays.values():
+        roots.setdefault(id(_root(array)), []).append(array)
+    for array in other.arrays.values():
+        for candidate in roots.get(id(_root(array)), ()):
+            if apart and candidate is array:
+                continue
+            try:
+                if np.shares_memory(array, candidate, max_work=_MOST_WORK):  # type: ignore[arg-type]
+                    return True
+            except np.exceptions.TooHardError:
+                return True
+    return False
+
+
+def _root(array: Any) -> Any:
+    """What owns an array's memory."""
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return array
+
+
+def _walked(values: Mapping[str, object]) -> dict[str, _Parts]:
+    # All are held while their ids are compared: a new object could have the id of one that is gone.
+    left = _MOST
+    found = {}
+    for name, value in values.items():
+        found[name], left = _parts(value, left)
+    return found
+
+
+def _parts(value: object, left: int) -> tuple[_Parts, int]:
     todo: list[Any] = [value]
     seen: set[int] = set()
-    found = []
+    found = _Parts()
     while todo and left > 0:
         item = todo.pop()
         if isinstance(item, _ATOMS) or id(item) in seen:
             continue
         seen.add(id(item))
         left -= 1
-        root = _array_root(item)
-        if root is not None:
-            found.append(root)
-        elif _is_ours(item) or isinstance(item, _CHANGEABLE):
-            found.append(item)
+        if type(item).__module__ == "numpy" and hasattr(item, "flags"):
+            if getattr(item.flags, "writeable", False):
+                found.arrays[id(item)] = item
+        elif isinstance(item, _CHANGEABLE) or _is_changeable(item):
+            found.objects[id(item)] = item
         todo += _inside(item)
     return found, left
+
+
+def _is_changeable(item: Any) -> bool:
+    """Whether it is an object of the notebook's own classes, an estimator, or a frame."""
+    own = type(item).__module__ == "__main__" and hasattr(item, "__dict__")
+    return own or hasattr(item, "_mgr") or (hasattr(item, "get_params") and hasattr(item, "fit"))
 
 
 def _inside(item: Any) -> Iterable[Any]:
@@ -58,9 +126,15 @@ def _inside(item: Any) -> Iterable[Any]:
         cells = (cell.cell_contents for cell in item.__closure__ or () if not _is_empty(cell))
         return [*cells, *(item.__defaults__ or ()), *(item.__kwdefaults__ or {}).values()]
     kind = type(item)
-    if kind.__module__.startswith("pandas.") and kind.__name__.endswith(("Index", "Dtype")):
-        # Frames share these, and nobody can change them.
-        return ()
+    if kind.__module__.startswith("pandas."):
+        manager = getattr(item, "_mgr", None)
+        if manager is not None:
+            # Its values alone: frames share labels, block positions and types, and nobody can change those.
+            return list(getattr(manager, "arrays", ()))
+        if kind.__name__.endswith(("Index", "Dtype", "BlockPlacement")):
+            return ()
+    if getattr(kind, "__module__", "") == "numpy" and hasattr(item, "base"):
+        return ()  # what it is a view of belongs to others
     return gc.get_referents(item)
 
 
@@ -70,17 +144,3 @@ def _is_empty(cell: types.CellType) -> bool:
     except ValueError:
         return True
     return False
-
-
-def _is_ours(item: Any) -> bool:
-    return type(item).__module__ == "__main__" and hasattr(item, "__dict__")
-
-
-def _array_root(item: Any) -> Any:
-    """The array that owns a numpy array's memory, if the array may be written to; None for anything else."""
-    flags = getattr(item, "flags", None)
-    if type(item).__module__ != "numpy" or not getattr(flags, "writeable", False):
-        return None
-    while getattr(item, "base", None) is not None:
-        item = item.base
-    return item

@@ -15,6 +15,7 @@ __all__ = [
     "NOTEBOOK",
     "PAGE",
     "POD_VARIABLE",
+    "RANDOM_STATE",
     "RESERVED",
     "RESULT",
     "STEP_FOLDER",
@@ -25,6 +26,8 @@ RESERVED = "kaleyard_"
 NOTEBOOK = "kaleyard_notebook"
 PAGE = "kaleyard_page"
 METRICS = "kaleyard_metrics"
+# The value that holds the state of the process's generators of random numbers.
+RANDOM_STATE = "kaleyard_random_state"
 
 # The entry point, the same for a process, a container and a pod.
 COMMAND = ("python", "-m", "kaleyard.runtime")

@@ -17,19 +17,31 @@ from typing import Any
 
 from kaleyard.errors import DataError
 from kaleyard.runtime import formats
-from kaleyard.runtime.aliases import shared_parts
-from kaleyard.runtime.contract import IO_VARIABLE
+from kaleyard.runtime.aliases import shared_parts, travelling_together
+from kaleyard.runtime.contract import IO_VARIABLE, RANDOM_STATE
 from kaleyard.runtime.executor_io import write_whole
 from kaleyard.runtime.formats.definitions import Sent
+from kaleyard.runtime.formats.together import Together
+from kaleyard.runtime.random_state import random_state, set_random_state
 
-__all__ = ["check_inputs", "load", "metric", "note_remade", "note_shared", "save"]
+__all__ = [
+    "check_inputs",
+    "load",
+    "load_random_state",
+    "metric",
+    "note_remade",
+    "note_shared",
+    "save",
+    "save_random_state",
+]
 
 _SHARES = "shares"
 # This kernel's values by name: those loaded that share a part with others, all saved with their records, and those of
-# shared cells with their digests.
+# shared cells with their digests. Values that travel together are loaded once, by the digest of their file.
 _LOADED: dict[str, tuple[Any, list[str]]] = {}
 _SAVED: dict[str, tuple[Any, Path]] = {}
 _REMADE: dict[str, tuple[Any, str]] = {}
+_TOGETHER: dict[str, Together] = {}
 
 
 def load(name: str, *, changed: Collection[str] = ()) -> Any:
@@ -40,27 +52,60 @@ def load(name: str, *, changed: Collection[str] = ()) -> Any:
     told = _io()["inputs"].get(name)
     if told is None:
         raise DataError(f"no earlier step handed over `{name}`")
-    extra = dict(told.get("extra") or {})
-    sharers = extra.pop(_SHARES, "")
-    value = formats.load(name, told["format"], Path(told["path"]), told.get("sha256"), extra, changed)
+    sharers = (told.get("extra") or {}).get(_SHARES, "")
+    value = _TOGETHER.get(told.get("sha256") or "") or _read(name, told, changed)
+    if isinstance(value, Together):
+        _TOGETHER[told.get("sha256") or ""] = value
+        value = value.values[name]
     if sharers:
         _LOADED[name] = (value, sharers.split(","))
     return value
 
 
+def _read(name: str, told: Mapping[str, Any], changed: Collection[str] = ()) -> Any:
+    extra = {k: v for k, v in (told.get("extra") or {}).items() if k != _SHARES}
+    return formats.load(name, told["format"], Path(told["path"]), told.get("sha256"), extra, changed)
+
+
 def save(name: str, value: object) -> None:
     """Hand `value` to later steps under this name. Raises DataError if it cannot travel."""
     target = Path(_io()["outputs"][name])
+    _SAVED[name] = (value, _record(name, _written(name, value, target)))
+
+
+def load_random_state() -> None:
+    """Go on drawing random numbers where the step before has stopped."""
+    set_random_state(load(RANDOM_STATE))
+
+
+def save_random_state(kinds: Collection[str]) -> None:
+    """Hand over the state of these generators of random numbers."""
+    state = random_state(kinds)
+    # One that this step did not touch is as it came.
+    before = _read(RANDOM_STATE, _io()["inputs"][RANDOM_STATE]) if RANDOM_STATE in _io()["inputs"] else {}
+    save(RANDOM_STATE, before | state)
+
+
+def _written(name: str, value: object, target: Path) -> dict[str, Any]:
     target.parent.mkdir(parents=True, exist_ok=True)
     saved = formats.save(name, value, target)
     record = {"format": saved.format, "suffix": saved.suffix, "sha256": saved.sha256, "size": saved.size}
-    record |= {"extra": dict(saved.extra)} | ({"closed": saved.closed} if saved.closed else {})
-    _SAVED[name] = (value, _record(name, record))
+    return record | {"extra": dict(saved.extra)} | ({"closed": saved.closed} if saved.closed else {})
 
 
-def note_shared() -> None:
-    """Note with the values handed over which of them are one object in part: elsewhere they will be two."""
-    for name, others in shared_parts({name: value for name, (value, _) in _SAVED.items()}).items():
+def note_shared(*groups: Collection[str]) -> None:
+    """Keep as one what the values handed over share, or note with them that they share it.
+
+    `groups` are names that may be one object by the code that made them: what these share travels together.
+    """
+    values = {name: value for name, (value, _) in _SAVED.items()}
+    for names in travelling_together(values, groups):
+        together = Together({name: values[name] for name in names})
+        for name in names:
+            path = _SAVED[name][1]
+            record = _written(name, together, Path(_io()["outputs"][name]))
+            write_whole(path, json.dumps({"name": name} | record))
+    for name, others in shared_parts(values).items():
         path = _SAVED[name][1]
         record = json.loads(path.read_text(encoding="utf-8"))
         record["extra"][_SHARES] = ",".join(others)
@@ -114,8 +159,11 @@ def check_inputs(namespace: Mapping[str, Any]) -> None:
                 f"this step changed `{name}` in place, and a later step makes it again in a shared cell",
                 fix=f"Work on a copy of it, or hand it on as it is by now: `{name} = {name}`, below the change.",
             )
-    for name, (value, others) in _LOADED.items():
-        if _is_changed(name, value):
+    for name, (value, sharers) in _LOADED.items():
+        # Those that came together with it have changed with it.
+        here = told["inputs"].get(name, {}).get("sha256")
+        others = [o for o in sharers if told["inputs"].get(o, {}).get("sha256") != here]
+        if others and _is_changed(name, value):
             names = " and ".join(f"`{other}`" for other in others)
             raise DataError(
                 f"this step changed `{name}` in place, and {names} would not change with it: they were made as one "
@@ -125,8 +173,20 @@ def check_inputs(namespace: Mapping[str, Any]) -> None:
 
 
 def _is_changed(name: str, value: object) -> bool:
-    before = _io()["inputs"].get(name, {}).get("sha256")
-    return bool(before) and _digest(name, value) != before
+    """Whether a value is not what it was when it was loaded.
+
+    Some values are written in other bytes once they have been read, without any change: what was loaded is read once
+    more and measured as this one is.
+    """
+    told = _io()["inputs"].get(name, {})
+    before = told.get("sha256")
+    if not before:
+        return False
+    now = _digest(name, value)
+    if now == before:
+        return False
+    again = _read(name, told)
+    return now != _digest(name, again.values[name] if isinstance(again, Together) else again)
 
 
 def _digest(name: str, value: object) -> str:

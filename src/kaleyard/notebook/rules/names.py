@@ -8,9 +8,12 @@ from collections.abc import Iterable
 from kaleyard.errors import Place
 from kaleyard.notebook.findings import Finding, Rule
 from kaleyard.notebook.reader import Reading
-from kaleyard.runtime.contract import RESERVED
+from kaleyard.notebook.stepcode import Missing
+from kaleyard.runtime.contract import RANDOM_STATE, RESERVED
 
 __all__ = ["RULES"]
+
+_DELETED = "Remove the `del`, or make `{name}` again before this cell."
 
 
 class MissingName(Rule[Reading]):
@@ -21,19 +24,19 @@ class MissingName(Rule[Reading]):
     example = (("total = 1", "step:sum"), ("print(totl)", "step:show"))
 
     def check(self, subject: Reading) -> Iterable[Finding]:
-        """Names used that no step, import, function or parameter makes; later steps that make them are told."""
+        """Names used that no step, import, function or parameter makes, or that an earlier step has deleted."""
         for flow in subject.flows.values():
             for missing in flow.missing:
                 cell, line = missing.site
-                later = [
-                    s.name for s in subject.code.values() if missing.name in s.names.gives and s.name != missing.step
-                ]
-                if later:
-                    continue
                 place = Place(subject.notebook.name, cell or None, missing.step)
-                near = difflib.get_close_matches(missing.name, sorted(_all_names(subject)), n=1, cutoff=0.75)
-                advice = f"Did you mean `{near[0]}`? {self.advice()}" if near else self._advice(missing.name, subject)
-                yield self.found(place, f"nothing makes the name `{missing.name}`", advice=advice, line=line)
+                if missing.deleted:
+                    what = f"step {missing.deleted} deletes `{missing.name}`, and no step makes it again"
+                    yield self.found(place, what, advice=_DELETED.format(name=missing.name), line=line)
+                elif not _made_later(missing, subject):
+                    near = difflib.get_close_matches(missing.name, sorted(_all_names(subject)), n=1, cutoff=0.75)
+                    advice = self._advice(missing.name, subject)
+                    advice = f"Did you mean `{near[0]}`? {self.advice()}" if near else advice
+                    yield self.found(place, f"nothing makes the name `{missing.name}`", advice=advice, line=line)
 
     def _advice(self, name: str, subject: Reading) -> str:
         skipped = [c.number for c in subject.notebook.code_cells if "skip" in c.tags and f"{name} =" in c.source]
@@ -50,14 +53,15 @@ class LaterName(Rule[Reading]):
     example = (("print(total)", "step:show"), ("total = 1", "step:sum"))
 
     def check(self, subject: Reading) -> Iterable[Finding]:
-        """Names that only a later step makes; a circle where that step needs this one."""
+        """Names that only a later step makes; a circle where that step needs this one.
+
+        A name that only a function reads, when it is called, is not needed before that.
+        """
         for flow in subject.flows.values():
             for missing in flow.missing:
                 cell, line = missing.site
-                later = [
-                    s.name for s in subject.code.values() if missing.name in s.names.gives and s.name != missing.step
-                ]
-                if not later:
+                later = _made_later(missing, subject)
+                if not later or missing.lazy or missing.deleted:
                     continue
                 place = Place(subject.notebook.name, cell or None, missing.step)
                 if missing.step in _ancestors(subject, later[0]):
@@ -70,14 +74,18 @@ class LaterName(Rule[Reading]):
 
 
 class AmbiguousName(Rule[Reading]):
-    """Say which step is meant with `prev:`, or give the values different names."""
+    """Name only the step that is meant with `prev:`, or give the values different names."""
 
     code = "KY203"
-    title = "name made by several earlier steps"
-    example = (("model = 1", "step:linear"), ("model = 2", "step:forest"), ("print(model)", "step:show"))
+    title = "name that several steps named by `prev:` make side by side"
+    example = (
+        ("model = 1", "step:linear"),
+        ("model = 2", "step:forest"),
+        ("print(model)", "step:show prev:linear prev:forest"),
+    )
 
     def check(self, subject: Reading) -> Iterable[Finding]:
-        """Names that several steps make, none after all the others."""
+        """Names that several of the steps in `prev:` make, none after all the others."""
         for flow in subject.flows.values():
             for one in flow.ambiguous:
                 what = f"`{one.name}` is made by steps {' and '.join(one.makers)}"
@@ -97,7 +105,7 @@ class ReservedName(Rule[Reading]):
         names = {(n, s.name) for s in subject.steps for n in (*s.outputs, *s.metrics)}
         names |= {(p.name, "") for p in subject.pipeline.parameters}
         for name, step in sorted(names):
-            if name.startswith((RESERVED, f"_{RESERVED}")):
+            if name != RANDOM_STATE and name.startswith((RESERVED, f"_{RESERVED}")):
                 place = Place(subject.notebook.name, step=step or None)
                 yield self.found(place, f"`{name}` starts with `{RESERVED}`")
 
@@ -136,6 +144,11 @@ class PickedName(Rule[Reading]):
                 )
                 place = Place(subject.notebook.name, one.site[0] or None, one.step)
                 yield self.found(place, what, line=one.site[1])
+
+
+def _made_later(missing: Missing, subject: Reading) -> list[str]:
+    """The other steps that make a name that has no value in this one."""
+    return [s.name for s in subject.code.values() if missing.name in s.names.gives and s.name != missing.step]
 
 
 def _ancestors(reading: Reading, step: str) -> set[str]:

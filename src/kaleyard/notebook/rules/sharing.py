@@ -1,13 +1,11 @@
-"""Rules about one value in several places: changed in place, under two names, by cells of all steps."""
+"""Rules about one value in several places: changed in place by parallel steps, or by cells of all steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
 from kaleyard.errors import Place
 from kaleyard.notebook.findings import Finding, Rule
-from kaleyard.notebook.known import Known
-from kaleyard.notebook.paths import trace
 from kaleyard.notebook.reader import Reading
 from kaleyard.notebook.stepcode import StepCode
 
@@ -33,36 +31,6 @@ class SharedWork(Rule[Reading]):
                     place = Place(subject.notebook.name, unit.cell)
                     yield self.found(place, f"it works on `{name}`, which step {maker.name} makes", line=unit.line)
                     break
-
-
-class OneValueTwoNames(Rule[Reading]):
-    """Use one of the names from there on, or make the other a copy: each value travels on its own."""
-
-    code = "KY207"
-    title = "value under two names, changed in place by a later step"
-    example = (("a = [1]\nb = a", "step:load"), ("b.append(2)", "step:grow"), ("print(a)", "step:show"))
-
-    def check(self, subject: Reading) -> Iterable[Finding]:
-        """Names that are one object in the notebook, and two once they have travelled."""
-        known = Known()
-        steps = list(subject.code.values())
-        for unit in steps[0].shared if steps else ():
-            known = known.then(unit.names)
-        for index, step in enumerate(steps):
-            flow = subject.flows[step.name]
-            given = {*flow.inputs, *(n for u in flow.carried for n in u.names.makes | u.names.may_make)}
-            # A name that is deleted in the end has no value to hand on; its value may still have changed.
-            changes = {n: site for u in step.units for n, site in u.names.changes.items()} | step.names.changes
-            for name, (cell, line) in sorted(changes.items()):
-                if name not in given:
-                    # The step binds it itself, whatever had that name before.
-                    continue
-                for other in sorted(_same(known.alias, name) - {name}):
-                    reader = _reads_apart(subject, steps[index:], steps[:index], name, other)
-                    if reader is not None:
-                        what = f"`{name}` is changed in place, and step {reader} uses the same value as `{other}`"
-                        yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
-            known = known.then(trace(((n, m) for n, m in step.trees), known))
 
 
 class LatePart(Rule[Reading]):
@@ -141,16 +109,6 @@ class ModuleChange(Rule[Reading]):
                     yield self.found(Place(subject.notebook.name, cell, step.name), told, line=line)
 
 
-def _same(alias: Mapping[str, frozenset[str]], name: str) -> set[str]:
-    found, todo = set[str](), [name]
-    while todo:
-        one = todo.pop()
-        if one not in found:
-            found.add(one)
-            todo += [*alias.get(one, ()), *(n for n, roots in alias.items() if one in roots)]
-    return found
-
-
 def _works_on(name: str, step: StepCode, before: int) -> bool:
     """Whether a cell of the step above that cell number reads the name or gives it a value."""
     for names in (u.names for u in step.units if u.cell < before):
@@ -160,20 +118,4 @@ def _works_on(name: str, step: StepCode, before: int) -> bool:
     return False
 
 
-def _reads_apart(
-    subject: Reading, later: Sequence[StepCode], earlier: Sequence[StepCode], name: str, other: str
-) -> str | None:
-    """The step that takes `other` as it was before the first of `later` changed `name`, its equal."""
-    before = {s.name for s in earlier}
-    here = subject.flows[later[0].name].inputs
-    for step in later:
-        flow = subject.flows[step.name]
-        carried = any(other in u.names.makes | u.names.may_make for u in flow.carried)
-        old = flow.inputs.get(other) in before or (carried and other not in flow.inputs)
-        # In the step that changes it, two names from shared cells are still one object.
-        if old and (step is not later[0] or name in here or other in flow.inputs):
-            return step.name
-    return None
-
-
-RULES: tuple[type[Rule[Reading]], ...] = (SharedWork, OneValueTwoNames, LatePart, ParallelChange, ModuleChange)
+RULES: tuple[type[Rule[Reading]], ...] = (SharedWork, LatePart, ParallelChange, ModuleChange)

@@ -45,6 +45,7 @@ from kaleyard.runtime.formats.python import JSON
 from kaleyard.runtime.formats.reads import noting_reads
 from kaleyard.runtime.formats.tables import Arrow, Polars
 from kaleyard.runtime.formats.tensors import Safetensors
+from kaleyard.runtime.formats.together import Together, TogetherFormat
 from kaleyard.runtime.formats.tree import Tree
 
 __all__ = ["Described", "Format", "Saved", "describe", "digest", "formats", "is_open", "load", "save"]
@@ -93,7 +94,7 @@ def formats() -> tuple[Format, ...]:
         Safetensors(),
     )
     added = tuple(_added())
-    ours: tuple[Format, ...] = (PathFormat(), JSON(), *leaves, Tree((*added, *leaves)), Cloudpickle())
+    ours: tuple[Format, ...] = (PathFormat(), JSON(), *leaves, Tree((*added, *leaves)), TogetherFormat(), Cloudpickle())
     owners: dict[str, str] = {}
     for kept in (*ours, *added):
         owner = f"{type(kept).__module__}.{type(kept).__qualname__}"
@@ -112,7 +113,7 @@ def describe() -> tuple[Described, ...]:
 
 def is_open(format_name: str) -> bool:
     """Whether values in this format can be read without running code that came with them."""
-    return format_name != Cloudpickle.name
+    return format_name not in (Cloudpickle.name, TogetherFormat.name)
 
 
 def save(name: str, value: object, path: Path) -> Saved:
@@ -210,6 +211,8 @@ def _added() -> Iterator[Format]:
 
 def _why(value: object, reasons: list[DataError]) -> str:
     # The formats for its kind may have said the same in turn: JSON and the tree do.
+    if isinstance(value, Together):
+        return value.reason
     told = dict.fromkeys(reason.what for reason in reasons)
     return "; ".join(told) or f"no open format is for {type_name(value)}"
 
