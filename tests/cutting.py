@@ -1,0 +1,184 @@
+"""A plain notebook run whole in one kernel, and cut into steps at some places: what each gives, to be compared.
+
+A last cell tells of every value that lives at the end: in the steps, all of them have to travel to it.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from kaleyard.testing.executing import execute
+
+__all__ = ["Outcome", "cut", "run_whole", "tell", "text_of", "with_telling"]
+
+# What is another each time: addresses, and the folder for temporary files.
+_NOISE = ((re.compile(r"0x[0-9a-f]{6,}"), "0x"), (re.compile(r"/tmp/[^\s'\"]+"), "/tmp"))
+# Says what a value is, the same for equal values, in any process. It stands in the notebooks that are compared.
+DESCRIBE = '''\
+def _told(value, depth=0):
+    import hashlib, types
+    kind = type(value)
+    name = kind.__module__ + "." + kind.__qualname__
+    if depth > 6:
+        return name
+    if value is None or kind in (bool, int, float, complex, str, bytes, range):
+        return repr(value) if len(repr(value)) < 200 else name + hashlib.sha256(repr(value).encode()).hexdigest()
+    if isinstance(value, (list, tuple)):
+        return name + "[" + ", ".join(_told(v, depth + 1) for v in value) + "]"
+    if isinstance(value, (set, frozenset)):
+        return name + "{" + ", ".join(sorted(_told(v, depth + 1) for v in value)) + "}"
+    if isinstance(value, dict):
+        return name + "{" + ", ".join(_told(k, depth + 1) + ": " + _told(v, depth + 1) for k, v in value.items()) + "}"
+    if isinstance(value, type):
+        return "class " + value.__qualname__
+    if isinstance(value, (types.FunctionType, types.BuiltinFunctionType, types.MethodType)):
+        return "function " + value.__qualname__
+    if kind.__module__ == "numpy" and hasattr(value, "dtype"):
+        if value.dtype == object:
+            return name + str(value.shape) + _told(value.ravel().tolist(), depth + 1)
+        return name + str(value.dtype) + str(value.shape) + hashlib.sha256(value.tobytes()).hexdigest()
+    if kind.__module__.startswith("pandas") and hasattr(value, "to_csv"):
+        types_ = str(getattr(value, "dtypes", "")) + str(value.index.dtype) + str(value.shape)
+        return name + hashlib.sha256((types_ + value.to_csv()).encode()).hexdigest()
+    if kind.__module__.startswith(("matplotlib", "_io", "sqlite3", "logging", "tqdm")):
+        return name
+    state = getattr(value, "__dict__", None)
+    if state is not None:
+        return name + "(" + ", ".join(k + "=" + _told(v, depth + 1) for k, v in sorted(state.items())) + ")"
+    text = repr(value)
+    return name if " at 0x" in text else text
+'''
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run gave: each cell's text by its number, and every file by its path, as a digest of its content."""
+
+    texts: dict[int, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    error: str = ""
+
+
+def text_of(outputs: Sequence[Any]) -> str:
+    """What a cell prints and shows as text."""
+    parts = []
+    for output in outputs:
+        if output["output_type"] == "stream" and output["name"] == "stdout":
+            parts.append("".join(output["text"]))
+        elif output["output_type"] in ("execute_result", "display_data") and "text/plain" in output["data"]:
+            parts.append("".join(output["data"]["text/plain"]))
+        elif output["output_type"] == "error":
+            parts.append(f"{output['ename']}: {output['evalue']}")
+    text = "\n".join(parts)
+    for pattern, plain in _NOISE:
+        text = pattern.sub(plain, text)
+    return text.strip()
+
+
+def tell(folder: Path, unless: Sequence[str] = ()) -> dict[str, str]:
+    """Every file below a folder but notebooks and what Python and Kaleyard keep for themselves, by its path."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        ours = name.startswith((".kaleyard", "runs/", "pyproject.toml")) or "__pycache__" in name
+        if path.is_file() and not ours and path.suffix != ".ipynb" and name not in unless:
+            found[name] = content(path)
+    return found
+
+
+def content(path: Path) -> str:
+    """What a file holds; of an archive what is in it, whenever that was put there."""
+    if zipfile.is_zipfile(path) and path.suffix == ".zip":
+        with zipfile.ZipFile(path) as archive:
+            parts = {n: hashlib.sha256(archive.read(n)).hexdigest() for n in sorted(archive.namelist())}
+        return json.dumps(parts)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def with_telling(notebook: Any, names: Sequence[str]) -> Any:
+    """The notebook with a last cell that tells of the values of these names."""
+    whole = nbformat.from_dict(json.loads(json.dumps(notebook)))
+    lines = [f"print({name!r}, _told({name}))" for name in names]
+    whole.cells.append(nbformat.v4.new_code_cell(DESCRIBE + "\n" + "\n".join(lines)))
+    return whole
+
+
+def living(notebook: Any, folder: Path) -> list[str]:
+    """The names whose values live at the end of a whole run, and can be kept: no modules, files or iterators."""
+    probe = nbformat.from_dict(json.loads(json.dumps(notebook)))
+    source = (
+        "import types as _types, pickle as _pickle, cloudpickle as _cloudpickle\n"
+        "def _keeps(value):\n"
+        "    if isinstance(value, _types.ModuleType) or hasattr(value, '__next__'):\n"
+        "        return False\n"
+        "    try:\n"
+        "        _cloudpickle.dumps(value)\n"
+        "    except Exception:\n"
+        "        return False\n"
+        "    return True\n"
+        "_ours = {'In', 'Out', 'exit', 'quit', 'open', 'get_ipython'}\n"
+        "print([n for n, v in list(globals().items()) if not n.startswith('_') and n not in _ours and _keeps(v)])"
+    )
+    probe.cells.append(nbformat.v4.new_code_cell(source))
+    done = execute(probe, folder, frozenset(), 120)
+    last = done.outputs[len(done.outputs) - 1]
+    return list(ast.literal_eval("".join(last[-1]["text"])))
+
+
+def run_whole(notebook: Any, folder: Path) -> Outcome:
+    """What the notebook gives when one kernel runs it from top to bottom, in `folder`/notebooks."""
+    (folder / "notebooks").mkdir(parents=True, exist_ok=True)
+    done = execute(notebook, folder / "notebooks", frozenset(), 120)
+    numbers = [n for n, cell in enumerate(notebook.cells, 1) if cell.cell_type == "code"]
+    found = Outcome({number: text_of(done.outputs[at]) for at, number in enumerate(numbers)})
+    errors = (o for outputs in done.outputs.values() for o in outputs if o["output_type"] == "error")
+    found.error = next((f"{o['ename']}: {o['evalue']}" for o in errors), done.trouble.words if done.trouble else "")
+    found.files = tell(folder)
+    return found
+
+
+def role(source: str) -> str:
+    """The tag of a cell of imports or of definitions alone; "" for any other."""
+    text = "\n".join(line for line in source.split("\n") if not line.lstrip().startswith(("%", "!")))
+    try:
+        body = ast.parse(text).body
+    except SyntaxError:
+        return ""
+    if body and all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body):
+        return "imports"
+    return "functions" if body and all(isinstance(n, (ast.FunctionDef, ast.ClassDef)) for n in body) else ""
+
+
+def cut(notebook: Any, starts: Sequence[int], *, shared: bool = True) -> Any:
+    """The notebook in steps: `starts` count among the cells that are a step's own, where the later steps begin.
+
+    `shared`: cells of imports and of definitions are tagged so; else they are in steps like any other.
+    """
+    made = nbformat.from_dict(json.loads(json.dumps(notebook)))
+    code = [c for c in made.cells if c.cell_type == "code" and c.source.strip()]
+    own = [c for c in code if not (shared and role(c.source))]
+    places: Mapping[int, int] = {id(cell): index for index, cell in enumerate(own)}
+    current, interrupted = "", False
+    for cell in code:
+        cell.metadata["tags"] = []
+        if id(cell) not in places:
+            cell.metadata["tags"], interrupted = [role(cell.source)], True
+            continue
+        index = places[id(cell)]
+        if index == 0 or index in starts:
+            current = f"step:part{sum(s <= index for s in starts) + 1}"
+            cell.metadata["tags"] = [current]
+        elif interrupted:  # without a tag it would go on with the shared cell
+            cell.metadata["tags"] = [current]
+        interrupted = False
+    return made
