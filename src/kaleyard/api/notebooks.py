@@ -44,6 +44,7 @@ def pipeline_notebooks(project: Project) -> list[Path]:
 
     These have a `step:` or `notebook:` tag, and no other notebook there is composed of them.
     """
+    from kaleyard.notebook.compose import told_path
     from kaleyard.notebook.source import read_notebook
 
     found: list[Path] = []
@@ -58,8 +59,7 @@ def pipeline_notebooks(project: Project) -> list[Path]:
             continue
         if any(t.startswith(("step:", "notebook:")) for c in notebook.code_cells for t in c.tags):
             found.append(path)
-        told = (c.metadata.get("notebook_path") for c in notebook.code_cells)
-        parts.update((path.parent / other).resolve() for other in told if isinstance(other, str))
+        parts.update((path.parent / other).resolve() for other in map(told_path, notebook.code_cells) if other)
     return [path for path in found if path.resolve() not in parts]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaleyard.api.notebooks import PathLike
-from kaleyard.errors import UsageError
+from kaleyard.errors import NotebookError, UsageError
 from kaleyard.project import Project, find_project
 
 if TYPE_CHECKING:
@@ -58,8 +58,9 @@ test.__test__ = False  # type: ignore[attr-defined]
 
 
 def update_outputs(*notebooks: PathLike, jobs: int | None = None, timeout: float | None = None) -> list[Updated]:
-    """Run these notebooks, or all of the project's, and store those outputs that are new.
+    """Run these notebooks, or all of the project's, and store those outputs that are new; for each what changed.
 
+    A notebook with new outputs runs twice: `unstable` of its result has the cells that gave another output each time.
     Raises CellError for a cell that raised, and StepTimeoutError or NotebookError for one that did not end: its
     notebook stays as it was.
     """
@@ -67,7 +68,7 @@ def update_outputs(*notebooks: PathLike, jobs: int | None = None, timeout: float
 
     project, paths = _chosen(notebooks)
     files = [f for p in paths for f in (sorted(p.rglob("*.ipynb")) if p.is_dir() else [p])]
-    own = [f for f in files if ".ipynb_checkpoints" not in f.parts and not _is_composition(f)]
+    own = [f for f in files if ".ipynb_checkpoints" not in f.parts and _runs(f)]
     return update_notebooks(own, project, jobs or os.cpu_count() or 1, timeout)
 
 
@@ -80,5 +81,11 @@ def _chosen(notebooks: tuple[PathLike, ...]) -> tuple[Project, list[Path]]:
     return project, paths or [project.notebooks_folder]
 
 
-def _is_composition(path: Path) -> bool:
-    return '"notebook:' in path.read_text(encoding="utf-8", errors="replace")
+def _runs(path: Path) -> bool:
+    from kaleyard.notebook.compose import runs_itself
+    from kaleyard.notebook.source import read_notebook
+
+    try:
+        return runs_itself(read_notebook(path))
+    except NotebookError:
+        return True  # who runs it says what is wrong

@@ -15,7 +15,7 @@ __all__ = ["test"]
 
 @click.command()
 @click.argument("notebooks", nargs=-1, type=NOTEBOOK)
-@click.option("--update", is_flag=True, help="Store what is new of the outputs instead; nothing else changes.")
+@click.option("--update", is_flag=True, help="Store new outputs instead; name the cells that differ on each run.")
 @click.option("--jobs", "-j", type=click.IntRange(min=1), help="Notebooks at once (default: one per processor).")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each cell.")
 @click.option(
@@ -45,8 +45,10 @@ def test(
         sys.exit(tested.exit_code)
     updated = testing.update_outputs(*notebooks, jobs=jobs, timeout=timeout)
     if as_json:
-        click.echo(json.dumps([{"notebook": str(one.notebook), "cells": one.cells} for one in updated], indent=1))
+        click.echo(json.dumps([one.to_dict() for one in updated], indent=1))
         return
     for one in updated:
         cells = ", ".join(map(str, one.cells))
         click.echo(f"{one.notebook}: " + (f"new outputs in cell {cells}" if one.cells else "as it was"))
+        for cell in one.unstable:
+            click.echo(f"{one.notebook}: {cell}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nbval.plugin import IPyNbCell, IPyNbFile, coalesce_streams
+from nbval.plugin import IPyNbCell, IPyNbFile
 
+from kaleyard.errors import NotebookError
+from kaleyard.notebook.compose import runs_itself
+from kaleyard.notebook.source import read_notebook
 from kaleyard.testing.annotations import cell_lines
-from kaleyard.testing.comparing import align, sanitizers, tolerance_of
+from kaleyard.testing.comparing import align, quiet, sanitizers, tolerance_of
 from kaleyard.testing.session import PROPERTY, STATE
 
 __all__ = ["Cell", "CellError", "Notebook", "Stored"]
@@ -25,8 +27,8 @@ class Notebook(IPyNbFile):  # type: ignore[misc]
 
     def collect(self) -> Iterator[pytest.Item]:
         """Its code cells, and a test that there is something to compare."""
-        if any(t.startswith("notebook:") for c in _read(self.path) for t in c.get("metadata", {}).get("tags", [])):
-            # A composition's values are those of its parts.
+        if not _runs(self.path):
+            # A composition that no line runs has the values of its parts.
             return
         state = self.config.stash[STATE]
         found = list(super().collect())
@@ -98,15 +100,14 @@ class Cell(IPyNbCell):  # type: ignore[misc]
             self._compare(given)
 
     def _compare(self, given: list[Any]) -> None:
-
         code = [s for s in self.cell.source.splitlines() if s.strip() and not s.strip().startswith("#")]
         if code and self.cell.execution_count is None:
             raise CellError(self, self.line, "stripped", "it was stored without having been run", _UPDATE)
         tolerance = tolerance_of(
             self.config.stash[STATE].project.tolerance, self.parent.nb.metadata, self.cell.metadata
         )
-        stored = coalesce_streams(self.cell.outputs)
-        if not self.compare_outputs(align(coalesce_streams(given), stored, tolerance), stored):
+        stored = quiet(self.cell.outputs, self.parent.sanitize_patterns)
+        if not self.compare_outputs(align(quiet(given, self.parent.sanitize_patterns), stored, tolerance), stored):
             raise CellError(
                 self,
                 self.line,
@@ -145,10 +146,8 @@ class CellError(Exception):
         item.user_properties.append((PROPERTY, f"{kind}\n{file}\n{line}\n{item.name}: {what}"))
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-
+def _runs(path: Path) -> bool:
     try:
-        cells: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise pytest.Collector.CollectError(f"{path} is no notebook: {error!r}") from error
-    return cells
+        return runs_itself(read_notebook(path))
+    except NotebookError as error:
+        raise pytest.Collector.CollectError(f"{path} is no notebook: {error.what}") from error

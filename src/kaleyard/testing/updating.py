@@ -5,29 +5,37 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kaleyard.errors import CellError, NotebookError, Place, StepTimeoutError
 from kaleyard.project import Project
 from kaleyard.runtime.executor_io import write_whole
-from kaleyard.testing.comparing import align, sanitizers, tolerance_of
+from kaleyard.testing.comparing import align, options_of, quiet, sanitizers, tolerance_of
 from kaleyard.testing.executing import Executed, Kernels
+from kaleyard.testing.unstable import Unstable, unstable_cells
 
 __all__ = ["Updated", "update_notebooks"]
 
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """A notebook, and the numbers of the cells whose outputs are new."""
+    """A notebook, the numbers of the cells whose outputs are new, and those of them that never give the same."""
 
     notebook: str
     cells: tuple[int, ...]
+    unstable: tuple[Unstable, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """It as JSON values."""
+        return asdict(self)
 
 
 def update_notebooks(paths: Sequence[Path], project: Project, jobs: int, timeout: float | None) -> list[Updated]:
     """Run the notebooks and store what is new of their outputs. A notebook that fails stays as it was.
+
+    One with new outputs runs a second time, to find the cells that `kaleyard test` could never pass.
 
     Raises CellError for a cell that raised, StepTimeoutError or another StepError for one that did not end, and
     NotebookError for a file that is no notebook; those before it are written.
@@ -47,20 +55,25 @@ def update_notebooks(paths: Sequence[Path], project: Project, jobs: int, timeout
         kernels.expect(list(dict.fromkeys(m for p in paths for m in notebook_modules(p, project))), len(paths))
         skips = {path: _skipped(notebook) for path, notebook in notebooks.items()}
         runs = {p: kernels.submit(n, p.parent, skips[p], timeout) for p, n in notebooks.items()}
-        return [_update(p, notebooks[p], runs[p].result(), skips[p], project) for p in paths]
+        found, again = [], {}
+        for path, notebook in notebooks.items():
+            updated = _update(path, notebook, runs[path].result(), skips[path], project)
+            found.append(updated)
+            if any(options_of(notebook.cells[number - 1]).get("check", True) for number in updated.cells):
+                again[path] = kernels.submit(notebook, path.parent, skips[path], timeout)
+        for at, (path, notebook) in enumerate(notebooks.items()):
+            if path in again:
+                both = (runs[path].result(), again[path].result())
+                unstable = unstable_cells(notebook, both, found[at].cells, project)
+                found[at] = replace(found[at], unstable=unstable)
+        return found
     finally:
         kernels.close()
 
 
 def _skipped(notebook: Any) -> frozenset[int]:
     code = (c for c in notebook.cells if c.cell_type == "code")
-    return frozenset(n for n, c in enumerate(code) if _options(c).get("skip"))
-
-
-def _options(cell: Any) -> dict[str, bool]:
-    from nbval.plugin import find_comment_markers, find_metadata_tags
-
-    return dict(find_metadata_tags(cell.metadata)) | dict(find_comment_markers(cell.source))
+    return frozenset(n for n, c in enumerate(code) if options_of(c).get("skip"))
 
 
 def _update(path: Path, notebook: Any, done: Executed, skipped: frozenset[int], project: Project) -> Updated:
@@ -78,7 +91,7 @@ def _update(path: Path, notebook: Any, done: Executed, skipped: frozenset[int], 
             continue
         cell, given = notebook.cells[number - 1], done.outputs[at]
         error = next((o for o in given if o.output_type == "error"), None)
-        if error is not None and not _options(cell).get("check_exception"):
+        if error is not None and not options_of(cell).get("check_exception"):
             raise CellError(
                 f"{error.ename}: {error.evalue}",
                 place=Place(name, number),
@@ -98,30 +111,15 @@ def _update(path: Path, notebook: Any, done: Executed, skipped: frozenset[int], 
 
 def _same(cell: Any, notebook: Any, given: list[Any], project: Project) -> bool:
     """Whether what is stored would pass `kaleyard test`, pictures included: a picture that is another is stored."""
-    from nbval.plugin import coalesce_streams
-
     patterns = sanitizers(project.root, project.sanitize)
     tolerance = tolerance_of(project.tolerance, notebook.metadata, cell.metadata)
-    stored = coalesce_streams([*map(_copy, cell.outputs)])
-    made = align(coalesce_streams([*map(_copy, given)]), stored, tolerance)
-    return [_plain(o, patterns) for o in made] == [_plain(o, patterns) for o in stored]
+    stored = quiet(cell.outputs, patterns)
+    made = align(quiet(given, patterns), stored, tolerance)
+    return [_plain(o) for o in made] == [_plain(o) for o in stored]
 
 
-def _copy(output: Any) -> Any:
-    import nbformat
-
-    return nbformat.from_dict(json.loads(json.dumps(output)))
-
-
-def _plain(output: Any, patterns: dict[str, str]) -> Any:
-    """An output without what is another each time."""
-    if isinstance(output, str):
-        for pattern, words in patterns.items():
-            output = re.sub(pattern, words, output)
-        return output
-    if isinstance(output, dict):
-        return {k: _plain(v, patterns) for k, v in output.items() if k not in ("execution_count", "metadata")}
-    return [_plain(o, patterns) for o in output] if isinstance(output, list) else output
+def _plain(output: Any) -> dict[str, Any]:
+    return {k: v for k, v in output.items() if k not in ("execution_count", "metadata")}
 
 
 def _as_stored(outputs: list[Any]) -> Any:
@@ -130,7 +128,8 @@ def _as_stored(outputs: list[Any]) -> Any:
     from nbformat.v4.rwbase import split_lines
     from nbval.plugin import coalesce_streams
 
-    cell = nbformat.v4.new_code_cell(outputs=coalesce_streams([*map(_copy, outputs)]))
+    copies = [nbformat.from_dict(json.loads(json.dumps(o))) for o in outputs]
+    cell = nbformat.v4.new_code_cell(outputs=coalesce_streams(copies))
     return json.loads(json.dumps(split_lines(nbformat.v4.new_notebook(cells=[cell])).cells[0].outputs))
 
 
