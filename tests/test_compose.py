@@ -139,6 +139,7 @@ def test_two_parts_with_different_defaults_are_told(project: Path) -> None:
         ({"notebook_path": "root.ipynb"}, "composed of each other"),
         ({"notebook_outputs": {"nothing": "other"}}, "renames `nothing`"),
         ({"notebook_parameters": ["N"]}, "not a mapping"),
+        ({"notebook_outputs": ["N"]}, "not a mapping"),
     ],
 )
 def test_a_reference_that_cannot_be_followed_is_told(project: Path, told: dict[str, Any], words: str) -> None:
@@ -148,16 +149,68 @@ def test_a_reference_that_cannot_be_followed_is_told(project: Path, told: dict[s
         kaleyard.read(root)
 
 
+@pytest.mark.parametrize(
+    ("line", "told", "words"),
+    [
+        (
+            "%run other.ipynb",
+            {},
+            r'`notebook_path` in the cell\'s metadata is "part.ipynb", and its line says otherwise',
+        ),
+        ("%run part.ipynb", {"notebook_parameters": {"N": 2}}, '`notebook_parameters` .* is {"N": 2}'),
+        ("%kaleyard include part.ipynb -p N=3", {"notebook_parameters": {"N": 2}}, "include part.ipynb -p N=3`"),
+        (
+            "%kaleyard include part.ipynb -o a=b",
+            {"notebook_outputs": {"a": "c"}},
+            '`notebook_outputs` .* is {"a": "c"}',
+        ),
+        ("%run part.ipynb\n%run part.ipynb", {}, "the cell runs 2 notebooks"),
+        ("%kaleyard include", {}, "`%kaleyard include`: the following arguments are required: notebook"),
+        ("%kaleyard include part.ipynb -p M=3", {}, "part.ipynb has no parameter M"),
+        ("%kaleyard include part.ipynb -p N=x", {}, "parameter N: 'x' is not of type int"),
+        ("%kaleyard include gone.ipynb", {"notebook_path": ""}, "there is no notebook gone.ipynb"),
+        ("# a comment", {"notebook_path": ""}, "no `notebook_path`, and no line of the cell runs a notebook"),
+    ],
+)
+def test_a_line_that_is_wrong_or_says_otherwise_is_told(
+    project: Path, line: str, told: dict[str, Any], words: str
+) -> None:
+    for name in ("part", "other"):
+        notebook(project / "notebooks" / f"{name}.ipynb", ("N = 1", "pipeline-parameters"), ("a = N", "step:a"))
+    root = compose(project / "notebooks" / "root.ipynb", ("# words", "markdown"), (line, "notebook:part"), part=told)
+    with pytest.raises(kaleyard.KaleyardError, match=rf"notebooks/root\.ipynb: cell 2, step part: .*{words}"):
+        kaleyard.read(root)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("%kaleyard include part.ipynb -p N=2 -o a=b", {}),
+        ("%kaleyard include ./part.ipynb -o a=b -p N=2", {"notebook_outputs": {"a": "b"}}),
+        ("# why\n%kaleyard include part.ipynb -p N=2 -o a=b", {"notebook_parameters": {"N": 2}}),
+        ("%%capture\n%kaleyard include part.ipynb -p 'N=2' -o a=b", {"notebook_path": ""}),
+    ],
+)
+def test_a_line_and_the_metadata_may_both_say_how_the_notebook_is_used(
+    project: Path, line: str, told: dict[str, Any]
+) -> None:
+    notebook(project / "notebooks" / "part.ipynb", ("N = 1", "pipeline-parameters"), ("a = N", "step:a"))
+    root = compose(project / "notebooks" / "root.ipynb", (line, "notebook:part"), ("print(b)", "step:end"), part=told)
+    pipeline = kaleyard.read(root)
+    assert flows(pipeline) == {"part": [], "end": [("b", "part")]}
+    assert pipeline.parameters == ()
+
+
 def test_a_finding_in_a_part_names_the_part_and_its_cell(project: Path) -> None:
     notebook(project / "notebooks" / "part.ipynb", ("# words", "markdown"), ("a = missing", "step:a"))
-    root = compose(project / "notebooks" / "root.ipynb", ("# part", "notebook:part"))
+    root = compose(project / "notebooks" / "root.ipynb", ("%run part.ipynb", "notebook:part"))
     (finding,) = kaleyard.check(root)
     assert str(finding).startswith("notebooks/part.ipynb: cell 2, step part: KY201 nothing makes the name `missing`")
 
 
 def test_parts_are_no_pipelines_of_their_own(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notebook(project / "notebooks" / "part.ipynb", ("a = rows", "step:a"))
-    compose(project / "notebooks" / "root.ipynb", ("rows = 1", "step:rows"), ("# part", "notebook:part"))
+    compose(project / "notebooks" / "root.ipynb", ("rows = 1", "step:rows"), ("%run part.ipynb", "notebook:part"))
     monkeypatch.chdir(project)
     assert kaleyard.check() == []
 

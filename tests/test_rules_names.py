@@ -114,7 +114,7 @@ def test_prev_that_takes_what_the_whole_notebook_would_is_not_told(case: str, tm
 def test_prev_passes_over_no_maker_in_another_notebook(project: Path) -> None:
     folder = project / "notebooks"
     notebook(folder / "part.ipynb", ("x = 5\nprint(x)", "step:inner"))
-    cells = [("x = 1", "step:start"), ("# the part", "notebook:part"), ("print(x)", "step:end prev:start")]
+    cells = [("x = 1", "step:start"), ("%run part.ipynb", "notebook:part"), ("print(x)", "step:end prev:start")]
     path = compose(folder / "root.ipynb", *cells)
     assert [str(f) for f in check(path, find_project(path))[0]] == []
 

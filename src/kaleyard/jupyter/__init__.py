@@ -11,7 +11,9 @@ from kaleyard.cli import cli
 from kaleyard.cli.screen import Screen
 from kaleyard.cli.types import NOTEBOOK
 from kaleyard.errors import KaleyardError
+from kaleyard.jupyter.include import HELP, CellFailedError, include
 from kaleyard.jupyter.place import this_notebook
+from kaleyard.notebook.compose import include_of, is_include
 
 __all__ = ["VerbError", "kaleyard_magic", "load", "unload"]
 
@@ -29,13 +31,22 @@ class VerbError(Exception):
     """What a verb ended with: it makes the cell fail, so that "Run All" stops, and shows its message alone."""
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython prints instead of a traceback."""
-        return [str(self)]
+        """What IPython prints instead of a traceback: the message, and which included notebook it comes from."""
+        return ["\n".join([str(self), *getattr(self, "__notes__", ())])]
 
 
 def load(shell: Any) -> None:
     """Make `%kaleyard` known to an IPython shell."""
-    shell.register_magic_function(lambda line: kaleyard_magic(line, shell), magic_kind="line", magic_name=_NAME)
+    from IPython.core.magic import no_var_expand
+
+    def magic(line: str) -> None:
+        __tracebackhide__ = True
+        # What `include` is told is read without a kernel too: it means what is written.
+        if not is_include(_NAME, line):
+            line = shell.var_expand(line, 2)  # IPython's own frame, then the user's code
+        kaleyard_magic(line, shell)
+
+    shell.register_magic_function(no_var_expand(magic), magic_kind="line", magic_name=_NAME)
 
 
 def unload(shell: Any) -> None:
@@ -46,10 +57,25 @@ def unload(shell: Any) -> None:
 def kaleyard_magic(line: str, shell: Any) -> None:
     """Do what `kaleyard LINE` does. Raises VerbError where the command would exit with another code than 0.
 
-    A verb that takes notebooks and is told none takes the one it stands in, where that is known.
+    A verb that takes notebooks and is told none takes the one it stands in, where that is known. `include` is the one
+    verb that the command line does not have; what a cell of the included notebook raises, it raises as it is.
     """
+    __tracebackhide__ = True
     try:
-        _call(shlex.split(line), shell)
+        _do(line, shell)
+    except CellFailedError as failed:
+        raised = failed.error
+    else:
+        return
+    raise raised
+
+
+def _do(line: str, shell: Any) -> None:
+    try:
+        if is_include(_NAME, line):
+            _include(line, shell)
+        else:
+            _call(shlex.split(line), shell)
     except KeyboardInterrupt:
         raise VerbError("interrupted: what was under way was stopped") from None
     except click.UsageError as error:
@@ -64,6 +90,15 @@ def kaleyard_magic(line: str, shell: Any) -> None:
         if code:
             meaning = _MEANINGS.get(code, "") if isinstance(code, int) else str(code)
             raise VerbError(f"error: {meaning or f'exit code {code}'}") from None
+
+
+def _include(line: str, shell: Any) -> None:
+    if {"-h", "--help"} & set(line.split()):
+        click.echo(HELP, nl=False)
+        return
+    told = include_of(_NAME, line)
+    assert told is not None
+    include(told, shell)
 
 
 def _call(arguments: list[str], shell: Any) -> None:

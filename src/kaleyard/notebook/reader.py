@@ -94,13 +94,13 @@ def _pipeline(reading: Reading, parameters: Sequence[Parameter]) -> Pipeline:
     outline = reading.outline
     steps: dict[str, Step] = {}
     for part in reading.walk():
+        steps |= {step.name: _step(part, step, parameters) for step in part.outline.steps}
+    for part in reading.walk():
         codes = {name: c for p in part.walk() for name, c in p.code.items()}
         flows = {name: f for p in part.walk() for name, f in p.flows.items()}
         metrics = _metrics_by_step(part.metrics.metrics, {n: codes[n] for n in part.order}, flows)
-        for step in part.outline.steps:
-            steps[step.name] = _step(part, step, parameters)
         for name, told in metrics.items():
-            steps[name] = replace(steps[name], metrics=(*steps[name].metrics, *told)) if name in steps else steps[name]
+            steps[name] = replace(steps[name], metrics=(*steps[name].metrics, *told))
     return replace(
         reading.pipeline,
         steps=tuple(steps[name] for name in reading.order),

@@ -15,7 +15,18 @@ from kaleyard.errors import CheckError, NotebookError
 from kaleyard.notebook.compose import composed
 from kaleyard.notebook.findings import Finding, Rule
 from kaleyard.notebook.reader import Reading, read
-from kaleyard.notebook.rules import data, declarations, environment, files, hygiene, names, process, sharing, tags
+from kaleyard.notebook.rules import (
+    composition,
+    data,
+    declarations,
+    environment,
+    files,
+    hygiene,
+    names,
+    process,
+    sharing,
+    tags,
+)
 from kaleyard.notebook.source import Notebook, read_notebook
 from kaleyard.pipeline import Pipeline
 from kaleyard.project import Project
@@ -23,7 +34,11 @@ from kaleyard.project import Project
 __all__ = ["NOTEBOOK_RULES", "READING_RULES", "RULES", "check", "load_pipeline"]
 
 # What needs no more than the cells, and what needs their reading as a pipeline.
-NOTEBOOK_RULES: tuple[type[Rule[Notebook]], ...] = (*tags.RULES, *hygiene.NOTEBOOK_RULES)
+NOTEBOOK_RULES: tuple[type[Rule[Notebook]], ...] = (
+    *tags.RULES,
+    *hygiene.NOTEBOOK_RULES,
+    *composition.RULES,
+)
 READING_RULES: tuple[type[Rule[Reading]], ...] = (
     *names.RULES,
     *sharing.RULES,

@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable
 
 from kaleyard.errors import Place
 from kaleyard.notebook.code import parse_cell
+from kaleyard.notebook.compose import is_include, is_reference
 from kaleyard.notebook.findings import Finding, Rule
-from kaleyard.notebook.magics import magic_calls
+from kaleyard.notebook.magics import NOWHERE, magic_calls
 from kaleyard.notebook.reader import Reading
 from kaleyard.notebook.source import Notebook
 
@@ -43,7 +44,9 @@ class UnusedCell(Rule[Reading]):
         """Code cells without a role above the first step."""
         used = _used(subject)
         for cell in subject.notebook.code_cells:
-            if cell.number not in used and "skip" not in cell.tags and cell.source.strip() and _runs(cell.source):
+            if cell.number in used or "skip" in cell.tags or not cell.source.strip():
+                continue
+            if _runs_more(cell.source) if is_reference(cell) else _runs(cell.source):
                 yield self.found(Place(subject.notebook.name, cell.number), "no step gets this code")
 
 
@@ -149,8 +152,23 @@ def _runs(source: str) -> bool:
     """Whether the cell does more than hold comments and texts; what cannot be parsed counts."""
     if re.search(r"(?m)^\s*[%!]", source):
         return True
-    body = parse_cell(source, Place()).body
-    return any(not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)) for n in body)
+    return not all(_is_text(n) for n in parse_cell(source, Place()).body)
+
+
+def _runs_more(source: str) -> bool:
+    """Whether a `notebook:` cell does more than run the notebook that stands for it."""
+    return not all(_is_text(n) or _is_include(n) for n in parse_cell(source, Place()).body)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _is_include(node: ast.stmt) -> bool:
+    """Whether it runs another notebook, or is what the reading of magics has put beside that."""
+    if isinstance(node, (ast.FunctionDef, ast.ImportFrom)):
+        return node.name == NOWHERE if isinstance(node, ast.FunctionDef) else not node.module
+    return any(is_include(*words) for method, words in magic_calls(node) if method == "run_line_magic" and words)
 
 
 NOTEBOOK_RULES: tuple[type[Rule[Notebook]], ...] = (StaleOutputs, Secret, UnknownRule)
