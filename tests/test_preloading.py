@@ -22,7 +22,7 @@ from notebook_builder import load, notebook
         ("from sklearn.linear_model import Ridge, Lasso as L", ["sklearn.linear_model"]),
         ("from sklearn import datasets", ["sklearn", "sklearn.datasets"]),
         ("from json import *", ["json"]),
-        ("import matplotlib.pyplot as plt", ["matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"]),
+        ("import matplotlib.pyplot as plt", ["matplotlib.pyplot"]),
         ("import torch, numpy", ["numpy"]),
         ("import helpers, json", ["json"]),
         ("%matplotlib inline\n!ls\nimport json", ["json"]),

@@ -20,18 +20,20 @@ import sys
 from collections import deque
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kaleyard.local.forking import ended_children, fork, tell, wake_on_children
 from kaleyard.local.preloading import UnsafeImportError, preload
 from kaleyard.runtime.imports import skip_iri_grammar
 
+if TYPE_CHECKING:
+    from kaleyard.local.shell import StandIn
+
 __all__ = ["serve"]
 
-# What each kernel needs, whatever its step imports.
-_EVERY = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "kaleyard.runtime.values")
+# What each kernel needs, whatever its step imports; its shell brings IPython and ipykernel.
+_EVERY = ("kaleyard.runtime.values",)
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class _Kernel:
 class _Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.shell: StandIn  # set before it serves: IPython takes a while, and who asks can wait at the socket
         self.modules: deque[str] = deque()
         self.age = 0
         self.count = 0
@@ -57,8 +60,10 @@ class _Server:
         self.spare: _Kernel | None = None
         self.clients: dict[socket.socket, _Kernel | None] = {}
         self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(str(folder / "kernels"))
+        self.listener.bind(str(folder / "k"))
         self.listener.listen(256)
+        # Who waits for the name to be there connects at once, and would be refused before this listens.
+        (folder / "k").rename(folder / "kernels")
         self.wake, self.woken = wake_on_children()
 
     def serve(self) -> None:
@@ -98,8 +103,9 @@ class _Server:
         if self.cold:
             return
         try:
-            if preload(name):
-                self.age += 1
+            with self.shell.importing(name):
+                new = preload(name)
+            self.age += new
         except UnsafeImportError as error:
             self.cold = str(error)
             tell({"cold": self.cold})
@@ -159,7 +165,7 @@ class _Server:
         ours = [self.wake, self.woken, self.listener.fileno(), writes, *(c.fileno() for c in self.clients)]
         # Memory that no collection visits stays shared.
         gc.freeze()
-        pid = fork(lambda: _run_kernel(folder, reads), log=folder / "log.txt", close=ours)
+        pid = fork(lambda: _run_kernel(folder, reads, self.shell), log=folder / "log.txt", close=ours)
         os.close(reads)
         return _Kernel(pid, folder, connection, writes, self.age)
 
@@ -194,39 +200,42 @@ def serve(folder: Path) -> None:
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     skip_iri_grammar()
     server = _Server(folder)
+    from kaleyard.local.shell import StandIn
+
+    server.shell = StandIn(folder / "shell")
     for name in _EVERY:
-        import_module(name)
+        with server.shell.importing(name):
+            import_module(name)
     try:
         server.serve()
     finally:
         server.end()
 
 
-def _run_kernel(folder: Path, orders: int) -> int:
+def _run_kernel(folder: Path, orders: int, shell: StandIn) -> int:
     """Be a kernel: all made ready, then the folder and environment of the step, then its cells."""
-    from ipykernel.kernelapp import IPKernelApp
+    from kaleyard.local.shell import launcher
 
     os.environ |= {"IPYTHONDIR": str(folder / "ipython"), "JUPYTER_RUNTIME_DIR": str(folder)}
     inherited = dict(os.environ)
-    app = IPKernelApp.instance(parent_handle=os.getppid())
     file = str(folder / "kernel.json")
-    app.initialize(["-f", file, "--HistoryManager.enabled=False", "--InteractiveShell.colors=linux"])
+    app = shell.start_kernel(["-f", file])
     told = {name: value for name, value in os.environ.items() if inherited.get(name) != value}
     with os.fdopen(orders, "rb") as pipe:
         line = pipe.readline()
     if not line:
         return 0
     request = json.loads(line)
-    _become(request["folder"], request["environment"], told)
-    launcher = find_spec("ipykernel_launcher")
-    sys.argv = [str(launcher and launcher.origin), "-f", file, *request["arguments"]]
+    environment = request["environment"]
+    _become(request["folder"], environment, told | shell.environment(environment))
+    sys.argv = [launcher(), "-f", file, *request["arguments"]]
     app.shell.user_ns["_dh"][:] = [type(place)(request["folder"]) for place in app.shell.user_ns["_dh"]]
     app.start()
     return 0
 
 
 def _become(folder: str, environment: dict[str, str], told: dict[str, str]) -> None:
-    """Make this process as if started in that folder and environment; `told` is what ipykernel set in its own."""
+    """Make this process as if started in that folder and environment; `told` is what the kernel and modules set."""
     before = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
     paths = [p for p in environment.get("PYTHONPATH", "").split(os.pathsep) if p]
     backend = environment.get("MPLBACKEND", os.environ["MPLBACKEND"])

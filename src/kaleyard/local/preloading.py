@@ -11,14 +11,12 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["UnsafeImportError", "modules_of", "preload", "with_companions"]
+__all__ = ["UnsafeImportError", "imported_by", "modules_of", "preload", "with_companions"]
 
 # They start threads, or talk to a device, when they are imported or soon after: each kernel imports them itself.
 _LEFT_ALONE = frozenset(
     {"cupy", "jax", "mxnet", "polars", "pyspark", "ray", "tensorflow", "torch", "grpc", "numba", "kaleyard"}
 )
-# Asks for the kernel it is imported in; what it is made of does not.
-_PARTS = {"matplotlib.pyplot": ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg")}
 # What values of these packages need to travel.
 _COMPANIONS = {"pandas": ("pyarrow", "pyarrow.parquet"), "sklearn": ("skops.io",)}
 # A notebook that sets these means to change what importing does.
@@ -46,8 +44,7 @@ def modules_of(sources: Iterable[str], own: Iterable[str] = ()) -> list[str]:
         for name in _imported(source):
             found.setdefault(name)
     left_alone = _LEFT_ALONE | set(own)
-    names = [n for n in found if n.partition(".")[0] not in left_alone]
-    return list(dict.fromkeys(part for n in names for part in _PARTS.get(n, (n,))))
+    return [n for n in found if n.partition(".")[0] not in left_alone]
 
 
 def with_companions(modules: Iterable[str]) -> list[str]:
@@ -77,21 +74,23 @@ def preload(name: str) -> bool:
     return new
 
 
+def imported_by(node: ast.stmt) -> list[str]:
+    """The modules that a statement imports, in its order; none if it is no import."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        # What is imported may be a module itself; if it is not, importing it fails, and nothing is lost.
+        return [node.module, *(f"{node.module}.{a.name}" for a in node.names if a.name.islower() and a.name != "*")]
+    return []
+
+
 def _imported(source: str) -> list[str]:
     lines = (line if not line.lstrip().startswith(("%", "!")) else "" for line in source.splitlines())
     try:
         body = ast.parse("\n".join(lines)).body
     except SyntaxError:
         return []
-    found: list[str] = []
-    for node in body:
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            # What is imported may be a module itself; if it is not, importing it fails, and nothing is lost.
-            found.append(node.module)
-            found += [f"{node.module}.{a.name}" for a in node.names if a.name.islower() and a.name != "*"]
-    return found
+    return [name for node in body for name in imported_by(node)]
 
 
 def _is_installed(top: str) -> bool:
