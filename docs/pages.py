@@ -85,4 +85,6 @@ def _settings() -> str:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return ", ".join(value) or "nothing" if isinstance(value, tuple) else str(value)

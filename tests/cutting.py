@@ -24,7 +24,7 @@ __all__ = ["Outcome", "cut", "run_whole", "tell", "text_of", "with_telling"]
 # What is another each time: addresses, and the folder for temporary files.
 _NOISE = ((re.compile(r"0x[0-9a-f]{6,}"), "0x"), (re.compile(r"/tmp/[^\s'\"]+"), "/tmp"))
 # Says what a value is, the same for equal values, in any process. It stands in the notebooks that are compared.
-DESCRIBE = '''\
+DESCRIBE = """\
 def _told(value, depth=0):
     import hashlib, types
     kind = type(value)
@@ -50,6 +50,9 @@ def _told(value, depth=0):
     if kind.__module__.startswith("pandas") and hasattr(value, "to_csv"):
         types_ = str(getattr(value, "dtypes", "")) + str(value.index.dtype) + str(value.shape)
         return name + hashlib.sha256((types_ + value.to_csv()).encode()).hexdigest()
+    if kind.__module__.startswith("pandas"):
+        items = value.to_list() if hasattr(value, "to_list") else repr(value)
+        return name + str(getattr(value, "dtype", "")) + hashlib.sha256(repr(items).encode()).hexdigest()
     if kind.__module__.startswith(("matplotlib", "_io", "sqlite3", "logging", "tqdm")):
         return name
     state = getattr(value, "__dict__", None)
@@ -57,7 +60,7 @@ def _told(value, depth=0):
         return name + "(" + ", ".join(k + "=" + _told(v, depth + 1) for k, v in sorted(state.items())) + ")"
     text = repr(value)
     return name if " at 0x" in text else text
-'''
+"""
 
 
 @dataclass(slots=True)
@@ -71,15 +74,15 @@ class Outcome:
 
 def text_of(outputs: Sequence[Any]) -> str:
     """What a cell prints and shows as text."""
-    parts = []
+    parts: list[str] = []
     for output in outputs:
         if output["output_type"] == "stream" and output["name"] == "stdout":
             parts.append("".join(output["text"]))
         elif output["output_type"] in ("execute_result", "display_data") and "text/plain" in output["data"]:
-            parts.append("".join(output["data"]["text/plain"]))
+            parts.append("\n" + "".join(output["data"]["text/plain"]) + "\n")
         elif output["output_type"] == "error":
-            parts.append(f"{output['ename']}: {output['evalue']}")
-    text = "\n".join(parts)
+            parts.append(f"\n{output['ename']}: {output['evalue']}\n")
+    text = re.sub(r"\n+", "\n", "".join(parts))
     for pattern, plain in _NOISE:
         text = pattern.sub(plain, text)
     return text.strip()
@@ -97,7 +100,12 @@ def tell(folder: Path, unless: Sequence[str] = ()) -> dict[str, str]:
 
 
 def content(path: Path) -> str:
-    """What a file holds; of an archive what is in it, whenever that was put there."""
+    """What a file holds; of an archive what is in it, whenever that was put there.
+
+    A pickle of equal values may be of other bytes: which of its parts are one object may differ.
+    """
+    if path.suffix in (".joblib", ".pkl", ".pickle"):
+        return "a pickle"
     if zipfile.is_zipfile(path) and path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
             parts = {n: hashlib.sha256(archive.read(n)).hexdigest() for n in sorted(archive.namelist())}

@@ -64,9 +64,15 @@ def run_by_steps(pipeline: Pipeline) -> tuple[Printed, dict[str, Any]]:
             for cell in step.setup:
                 _execute(cell.source, names)
             together: dict[bytes, Any] = {}
-            for one in sorted(step.inputs, key=lambda i: i.name == RANDOM_STATE):
+            late = list(step.late_setup)
+            for one in sorted(step.inputs, key=lambda i: (i.name not in step.early, i.name == RANDOM_STATE)):
+                if one.name not in step.early:
+                    while late:
+                        _execute(late.pop(0).source, names)
                 if one.name == RANDOM_STATE:
                     set_random_state(pickle.loads(kept[one.step, one.name][0]))
+                    continue
+                if (one.step, one.name) not in kept and one.optional:
                     continue
                 content, name = kept[one.step, one.name]
                 if name is None:
@@ -75,6 +81,8 @@ def run_by_steps(pipeline: Pipeline) -> tuple[Printed, dict[str, Any]]:
                 if content not in together:
                     together[content] = pickle.loads(content)
                 names[one.name] = together[content][name]
+            for cell in late:
+                _execute(cell.source, names)
             assert {c.number for c in step.cells}
             for cell in step.cells:
                 if cell.kind == "code":
@@ -82,6 +90,8 @@ def run_by_steps(pipeline: Pipeline) -> tuple[Printed, dict[str, Any]]:
             if step.random_state:
                 names[RANDOM_STATE] = random_state(step.random_state)
             for name in step.outputs:
+                if name in step.optional and name not in names:
+                    continue
                 kept[step.name, name] = (pickling.pickled(names[name]), None)
             for group in travelling_together(names, step.together):
                 content = pickling.pickled({name: names[name] for name in group})

@@ -17,14 +17,6 @@ REFUSED: dict[str, tuple[str, list[NotebookCells]]] = {
     ),
     "default value made anew": ("KY205", [("k = 1\nf = lambda k=k: k\nk = 2", "step:a"), ("print(f())", "step:b")]),
     "default value deleted": ("KY205", [("k = 1\ndef f(x=k): return x\ndel k", "step:a"), ("print(f())", "step:b")]),
-    "class changed by a step": (
-        "KY205",
-        [("class A:\n    n = 0", "functions"), ("A.n = 5", "step:a"), ("print(A.n)", "step:b")],
-    ),
-    "class changed by a function": (
-        "KY205",
-        [("class A:\n    n = 0\ndef go(): A.n = 5", "functions"), ("go()", "step:a"), ("print(A.n)", "step:b")],
-    ),
     "shared cell on a step's list": (
         "KY206",
         [("m = []", "step:a"), ("m.append(1)", "functions"), ("print(m)", "step:b")],

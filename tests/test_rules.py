@@ -211,8 +211,9 @@ def test_values_that_travel_badly_or_not_at_all_are_told(source: str, told: list
 @pytest.mark.parametrize(
     ("sources", "told"),
     [
-        (["open('o.txt', 'w').write('1')", "print(open('o.txt').read())"], ["KY404"]),
-        (["from pathlib import Path\nPath('o.txt').write_text('1')", "open('./o.txt')"], ["KY404"]),
+        (["open('/tmp/o.txt', 'w').write('1')", "print(open('/tmp/o.txt').read())"], ["KY404"]),
+        (["from pathlib import Path\nPath('/tmp/o.txt').write_text('1')", "open('/tmp/o.txt')"], ["KY404"]),
+        (["from pathlib import Path\nPath('o.txt').write_text('1')", "open('./o.txt')"], []),
         (["from pathlib import Path\np = Path('o.txt')\np.write_text('1')", "print(p.read_text())"], []),
         (["open('o.txt', 'w').write('1')", "open('o.txt', 'w').write('2')\nopen('o.txt')"], []),
         (["print(open('o.txt').read())", "open('o.txt', 'w').write('1')"], []),

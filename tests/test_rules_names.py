@@ -157,10 +157,40 @@ def test_a_name_of_a_later_step_and_a_circle_of_steps_are_told_apart(tmp_path: P
 
 
 def test_parallel_makers_of_a_name_are_all_named_at_its_use(tmp_path: Path) -> None:
-    cells = [("x = 1", "step:a"), ("x = 2", "step:b"), ("x = 3", "step:c"), ("1\nprint(x)", "step:d")]
+    cells = [
+        ("x = 1", "step:a"),
+        ("x = 2", "step:b"),
+        ("x = 3", "step:c"),
+        ("1\nprint(x)", "step:d prev:a prev:b prev:c"),
+    ]
     (one,) = found(tmp_path, *cells)
     assert (one.code, one.what) == ("KY203", "`x` is made by steps a and b and c")
     assert (one.place.cell, one.place.step, one.line) == (4, "d", 2)
+
+
+def test_without_prev_the_last_maker_above_counts(tmp_path: Path) -> None:
+    assert codes(tmp_path, ("x = 1", "step:a"), ("x = 2", "step:b"), ("x = 3", "step:c"), ("print(x)", "step:d")) == []
+
+
+def test_a_name_that_a_step_deletes_is_missed_where_it_is_used(tmp_path: Path) -> None:
+    (one,) = found(tmp_path, ("x = 1", "step:a"), ("del x", "step:b"), ("print(x)", "step:c"))
+    assert (one.code, one.place.cell) == ("KY201", 3)
+    assert one.what == "step b deletes `x`, and no step makes it again"
+    assert one.advice == "Remove the `del`, or make `x` again before this cell."
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "def f(): return later()\nprint(f)",
+        "calls = {'a': lambda: later()}\nprint(len(calls))",
+        "class A:\n    def m(self): return later()\na = A()\nprint(len([a]))",
+        "if False:\n    print(later())",
+    ],
+)
+def test_a_name_that_only_a_call_reads_is_not_needed_before_it(first: str, tmp_path: Path) -> None:
+    told = found(tmp_path, (first, "step:a"), ("def later(): return 1\nprint(later())", "step:b"))
+    assert [f for f in told if f.is_error] == []
 
 
 @pytest.mark.parametrize(

@@ -118,18 +118,24 @@ def test_a_value_changed_beside_a_step_that_takes_it_as_it_was_is_told(
 
 
 OS = ("import os, warnings\nimport pandas as pd", "imports")
+INSIDE = "with open('log.txt', 'w'):\n    "
 
 
 @pytest.mark.parametrize(
     ("cells", "told"),
     [
-        ([OS, ("1\nos.environ['A'] = 'b'", "step:load"), ("os.getcwd()", "step:show")], ["`os.environ`"]),
-        ([OS, ("os.environ.update(A='b')", "step:load"), ("os.getcwd()", "step:show")], ["`os.environ`"]),
-        ([OS, ("pd.options.mode.copy = 1", "step:load"), ("pd.Series()", "step:show")], ["`pd.options.mode.copy`"]),
+        ([OS, (f"1\n{INSIDE}os.environ['A'] = 'b'", "step:load"), ("os.getcwd()", "step:show")], ["`os.environ`"]),
+        ([OS, (f"{INSIDE}os.environ.update(A='b')", "step:load"), ("os.getcwd()", "step:show")], ["`os.environ`"]),
         (
-            [OS, ("os.environ['A'] = 'b'", "step:a"), ("print(1)", "step:b"), ("os.getcwd()", "step:c")],
+            [OS, (f"{INSIDE}pd.options.mode.copy = 1", "step:load"), ("pd.Series()", "step:show")],
+            ["`pd.options.mode.copy`"],
+        ),
+        (
+            [OS, (f"{INSIDE}os.environ['A'] = 'b'", "step:a"), ("print(1)", "step:b"), ("os.getcwd()", "step:c")],
             ["`os.environ`"],
         ),
+        # A statement of its own goes along.
+        ([OS, ("os.environ['A'] = 'b'", "step:load"), ("os.getcwd()", "step:show")], []),
         ([OS, ("os.getcwd()", "step:show"), ("os.environ['A'] = 'b'", "step:load")], []),
         ([OS, ("os.environ['A'] = 'b'\nos.getcwd()", "step:load"), ("print(1)", "step:show")], []),
         ([OS, ("os.environ['A'] = 'b'", "step:load"), ("pd.Series()", "step:show")], []),
@@ -140,4 +146,4 @@ def test_a_module_changed_for_a_later_step_is_told(cells: list[NotebookCells], t
     changed = [f for f in found(tmp_path, *cells) if f.code == "KY210"]
     assert [f.what.split()[0] for f in changed] == told
     if told:
-        assert (changed[0].place.cell, changed[0].line) == (2, 2 if cells[1][0].startswith("1") else 1)
+        assert (changed[0].place.cell, changed[0].line) == (2, 3 if cells[1][0].startswith("1") else 2)

@@ -11,7 +11,7 @@ from test_rules import codes, found
 
 
 def test_a_tag_that_is_nearly_right_is_told_with_the_right_one(tmp_path: Path) -> None:
-    one, other = found(tmp_path, ("x = 1", "Step:sum nbval-ignore-output"), ("x = 2", "pipeline_metrics step:sum"))
+    one, other, *_ = found(tmp_path, ("x = 1", "Step:sum nbval-ignore-output"), ("x = 2", "pipeline_metrics step:sum"))
     assert (one.code, one.place.cell, one.advice) == ("KY101", 1, "Did you mean `step:sum`?")
     assert (other.code, other.place.cell) == ("KY101", 2)
     assert "pipeline-metrics" in other.advice

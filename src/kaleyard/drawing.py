@@ -15,8 +15,9 @@ from typing import Any
 
 from kaleyard.layout import GAP, Layers, step_depths
 from kaleyard.pipeline import Pipeline, Step
+from kaleyard.runtime.contract import RANDOM_STATE
 
-__all__ = ["StepLook", "as_html", "as_json", "as_svg", "as_text", "render"]
+__all__ = ["StepLook", "as_html", "as_json", "as_svg", "as_text", "readable", "render"]
 
 # Ours, and what a step's page has too: one style for all pages, and no change of ours rebuilds a step's image.
 _ASSETS = (Path(__file__).parent / "assets", Path(__file__).parent / "runtime" / "assets")
@@ -44,8 +45,14 @@ def render(template: str, **values: Any) -> str:
     from jinja2 import Environment, FileSystemLoader
 
     environment = Environment(loader=FileSystemLoader(_ASSETS), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["said"] = _said
+    environment.filters |= {"said": _said, "readable": readable}
     return _UNWRITABLE.sub("\ufffd", environment.get_template(template).render(**values)) + "\n"
+
+
+def readable(name: str) -> str:
+    """What passes between steps as people name it: a value, a file, or the state of the random numbers."""
+    # A pattern alone names no file.
+    return {RANDOM_STATE: "random state", "*": "files"}.get(name, name)
 
 
 def as_json(pipeline: Pipeline) -> str:
@@ -76,7 +83,7 @@ def as_text(pipeline: Pipeline, width: int = 100) -> str:
             f"{', '.join(names)} ←{_BOUND}{other}" if names else f"after{_BOUND}{other}"
             for other, names in _taken(step)
         ]
-        gives = [f"{name}{_BOUND}(metric)" if name in step.metrics else name for name in _given(step)]
+        gives = [f"{name}{_BOUND}(metric)" if name in step.metrics else readable(name) for name in _given(step)]
         rows.append((rail, step.name, *map(", ".join, (takes, gives, step.parameters))))
     steps = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
     # A column nothing stands in is left out.
@@ -125,10 +132,12 @@ def _count(pipeline: Pipeline) -> str:
 
 
 def _taken(step: Step) -> list[tuple[str, list[str]]]:
-    """Each earlier step with the names taken from it, none where only the order counts."""
+    """Each earlier step with the values and files taken from it, none where only the order counts."""
     names: dict[str, list[str]] = defaultdict(list)
     for taken in step.inputs:
-        names[taken.step].append(taken.name)
+        names[taken.step].append(readable(taken.name))
+    for files in step.file_inputs:
+        names[files.step] += map(readable, files.paths)
     return [*names.items(), *((other, []) for other in step.after if other not in names)]
 
 
@@ -148,14 +157,15 @@ def as_svg(
     Without `down` it runs left to right, unless that would be wide and top to bottom is narrower.
     """
     edges = pipeline.edges
-    texts = {names: _short(names) if len(edges) <= _FEW else "" for _, _, names in edges}
+    told = {names: [readable(name) for name in names] for _, _, names in edges}
+    texts = {names: _short(shown) if len(edges) <= _FEW else "" for names, shown in told.items()}
     boxes = {s.name: _box(s, (states or {}).get(s.name), (links or {}).get(s.name, "")) for s in pipeline.steps}
     gap = max([GAP, *(_wide(text, 11) + 60 for text in texts.values() if text)])
     layers, other = Layers(pipeline, boxes, gap, down=False), Layers(pipeline, boxes, GAP, down=True)
     if down or (down is None and layers.length > max(_WIDEST, other.breadth)):
         layers = other
     layers.place()
-    curves = [layers.curve(route) | {"values": names, "text": texts[names]} for route, names in layers.routes]
+    curves = [layers.curve(route) | {"values": told[names], "text": texts[names]} for route, names in layers.routes]
     labels: list[dict[str, Any]] = []
     for curve in curves:
         # A text that would lie on another is left to the edge's tooltip.
@@ -175,7 +185,7 @@ def _box(step: Step, look: StepLook | None, link: str) -> dict[str, Any]:
     shown = [(kind, size, _cut(text, size)) for kind, size, text in lines if text]
     return {
         "step": step,
-        "gives": _given(step),
+        "gives": [readable(name) for name in _given(step)],
         "state": look.state if look else "",
         "link": link,
         "width": math.ceil(max(_NARROWEST_BOX, *(_wide(text, size) + 2 * _PAD for _, size, text in shown))),
@@ -186,7 +196,12 @@ def _box(step: Step, look: StepLook | None, link: str) -> dict[str, Any]:
 
 def _short(names: Sequence[str]) -> str:
     text = ", ".join(names)
-    return text if len(text) <= _LONGEST_TEXT else f"{len(names)} values" * (len(names) > 1)
+    if len(text) <= _LONGEST_TEXT or len(names) == 1:
+        return text if len(text) <= _LONGEST_TEXT else ""
+    # The names of files have dots and slashes, those of values have not.
+    files = sum("." in name or "/" in name for name in names)
+    counts = ((len(names) - files, "value"), (files, "file"))
+    return ", ".join(f"{n} {word}{'s' * (n != 1)}" for n, word in counts if n)
 
 
 def _wide(text: str, size: float) -> float:

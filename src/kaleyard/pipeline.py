@@ -14,6 +14,7 @@ from kaleyard.errors import NotebookError, Place
 
 __all__ = [
     "Cell",
+    "FileInput",
     "Input",
     "Parameter",
     "ParameterType",
@@ -30,11 +31,15 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A notebook cell: its number as Jupyter counts (from 1, all cells), its kind and its source."""
+    """A notebook cell: its number as Jupyter counts (from 1, all cells), its kind and its source.
+
+    `raises`: it may raise, and the cells after it run all the same.
+    """
 
     number: int
     kind: Literal["code", "markdown"]
     source: str
+    raises: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,24 @@ class Input:
     """A value a step takes: the variable's name and the step that makes it.
 
     `changed` are names that functions in the value may read, and that mean something else by the time it is taken.
+    `optional`: the other step may not make it, and this one may not read it.
     """
 
     name: str
     step: str
     changed: tuple[str, ...] = ()
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileInput:
+    """Files that an earlier step writes: the step, and the paths from the project's root that are taken of them.
+
+    `out/*` stands for all paths that start with "out/".
+    """
+
+    step: str
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +120,29 @@ class Step:
     """One step: its cells and what they need and give.
 
     `setup` holds what the step uses of the imports and functions (and of definitions in earlier steps), in the
-    notebook's order; `cells` are its own. `together` are groups of outputs that may be one object, `random_state`
-    the generators of random numbers whose state is an output. `remade` are values that setup makes and other steps may make again, each
-    with the use of a notebook that it belongs to. `after` names steps that only come before it. `packages` are the
-    top-level modules it imports from installed distributions. `modules` and `files` are paths of the project,
-    relative to its root, that travel with the step; `module_path` are the folders modules are imported from.
+    notebook's order; `late_setup` is setup that works with the `early` ones of the inputs, and comes before the others
+    are loaded; `cells` are its own. `optional` are outputs that it may not make, and that no step surely reads.
+    `together` are groups of outputs that may be one object, `random_state` the generators of random numbers whose
+    state is an output, `evolving` classes that steps change after they are defined. `remade` are values that setup
+    makes and other steps may make again, each with the use of a notebook that it belongs to. `after` names steps that
+    only come before it. `packages` are the top-level modules it imports from installed distributions. `modules` and
+    `files` are paths of the project, relative to its root, that travel with the step; `module_path` are the folders
+    modules are imported from. `file_inputs` are files that earlier steps write, `folders` those that have to be there
+    for its own.
     """
 
     name: str
     cells: tuple[Cell, ...]
     setup: tuple[Cell, ...] = ()
+    late_setup: tuple[Cell, ...] = ()
+    early: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
     inputs: tuple[Input, ...] = ()
     outputs: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()
     together: tuple[tuple[str, ...], ...] = ()
+    evolving: tuple[str, ...] = ()
     remade: Pairs = ()
     random_state: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
@@ -124,13 +150,15 @@ class Step:
     modules: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     module_path: tuple[str, ...] = ()
+    file_inputs: tuple[FileInput, ...] = ()
+    folders: tuple[str, ...] = ()
     notebook: str = ""
     settings: Settings = field(default_factory=Settings)
 
     @property
     def upstream(self) -> tuple[str, ...]:
         """The steps that must be done before this one, sorted by name."""
-        return tuple(sorted({i.step for i in self.inputs} | set(self.after)))
+        return tuple(sorted({i.step for i in self.inputs} | {i.step for i in self.file_inputs} | set(self.after)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +207,9 @@ class Pipeline:
         found: list[tuple[str, str, tuple[str, ...]]] = []
         for step in self.steps:
             for other in step.upstream:
-                names = tuple(sorted(i.name for i in step.inputs if i.step == other))
-                found.append((other, step.name, names))
+                names = sorted(i.name for i in step.inputs if i.step == other)
+                names += sorted(p.rpartition("/")[2] or p for i in step.file_inputs if i.step == other for p in i.paths)
+                found.append((other, step.name, tuple(names)))
         return tuple(found)
 
     def downstream(self, names: Iterable[str]) -> tuple[str, ...]:
@@ -233,7 +262,9 @@ def _step(data: Mapping[str, Any]) -> Step:
     lists = {k: tuple(v) for k, v in data.items() if isinstance(v, (list, tuple))}
     lists["cells"] = tuple(Cell(**c) for c in data["cells"])
     lists["setup"] = tuple(Cell(**c) for c in data["setup"])
+    lists["late_setup"] = tuple(Cell(**c) for c in data["late_setup"])
     lists["together"] = tuple(tuple(group) for group in data["together"])
     lists["remade"] = tuple((name, use) for name, use in data["remade"])
+    lists["file_inputs"] = tuple(FileInput(i["step"], tuple(i["paths"])) for i in data["file_inputs"])
     lists["inputs"] = tuple(Input(**{**i, "changed": tuple(i["changed"])}) for i in data["inputs"])
     return Step(**{**data, **lists, "settings": Settings(**told)})

@@ -18,6 +18,8 @@ from kaleyard.errors import ProjectError
 __all__ = ["Project", "find_project", "template_folder"]
 
 _MARKERS = ("pyproject.toml", ".git")
+# How a variable says yes and no.
+_YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Project:
     `disable` are codes of rules that `check` tells of and does not stop at. `kfp_host` and `kfp_namespace` are where
     `submit` goes; `experiment` is for its runs, if the notebook names none. `tolerance` is
     how far, as a share, a number in a notebook's output may be from the stored one in `test`; `sanitize` are regular
-    expressions for what is another each time.
+    expressions for what is another each time. `write_files` says whether `run` puts the files that steps write in the
+    project too, where the notebook would have put them.
     """
 
     root: Path
@@ -48,6 +51,7 @@ class Project:
     experiment: str = ""
     tolerance: str = "1e-9"
     sanitize: tuple[str, ...] = ()
+    write_files: bool = False
 
     @property
     def notebooks_folder(self) -> Path:
@@ -89,9 +93,7 @@ def find_project(start: Path | None = None) -> Project:
     told = next((f for f in folders if _table(f) is not None), None)
     root = told or next((f for f in folders if any((f / m).exists() for m in _MARKERS)), here)
     project = _apply(Project(root), _table(root) or {}, f"{root / 'pyproject.toml'} [tool.kaleyard]")
-    variables = {k[9:].lower(): v for k, v in os.environ.items() if k.startswith("KALEYARD_") and v}
-    known = {f.name for f in fields(Project)} - {"root"}
-    return _apply(project, {k: v for k, v in variables.items() if k in known}, "KALEYARD_* variables")
+    return _apply(project, _variables(), "KALEYARD_* variables")
 
 
 def template_folder(name: str) -> Path:
@@ -122,18 +124,42 @@ def _apply(project: Project, told: Mapping[str, Any], where: str) -> Project:
         if name not in kinds:
             known = ", ".join(sorted(k.replace("_", "-") for k in kinds))
             raise ProjectError(f"{where}: unknown setting {key!r}", fix=f"Known settings: {known}.")
-        changes[name] = _setting(name, value, isinstance(getattr(project, name), tuple), where)
+        changes[name] = _setting(name, value, getattr(project, name), where)
     return replace(project, **changes)
 
 
-def _setting(name: str, value: Any, many: bool, where: str) -> str | tuple[str, ...]:
-    if many:
+def _setting(name: str, value: Any, before: Any, where: str) -> bool | str | tuple[str, ...]:
+    """The setting as `Project` holds it; what it is now says of which type it is."""
+    told = f"{where}: {name.replace('_', '-')}"
+    if isinstance(before, bool):
+        if isinstance(value, bool):
+            return value
+        raise ProjectError(f"{told} must be true or false, not {value!r}", fix="Write it without quotes.")
+    if isinstance(before, tuple):
         items = [v for v in value.split(os.pathsep) if v] if isinstance(value, str) else value
         if isinstance(items, list) and all(isinstance(v, str) for v in items):
             return tuple(items)
-        raise ProjectError(f"{where}: {name.replace('_', '-')} must be a list of strings")
+        raise ProjectError(f"{told} must be a list of strings")
     if name == "tolerance" and isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, str) and value:
         return value
-    raise ProjectError(f"{where}: {name.replace('_', '-')} must be a non-empty string")
+    raise ProjectError(f"{told} must be a non-empty string")
+
+
+def _variables() -> dict[str, Any]:
+    """The settings that `KALEYARD_*` variables tell, by name. Raises ProjectError for a yes or no that is neither."""
+    found: dict[str, Any] = {}
+    for setting in fields(Project):
+        variable = f"KALEYARD_{setting.name.upper()}"
+        value = os.environ.get(variable)
+        if not value or setting.name == "root":
+            continue
+        found[setting.name] = value
+        if isinstance(setting.default, bool):
+            if value.lower() not in _YES | _NO:
+                raise ProjectError(
+                    f"{variable} must be true or false, not {value!r}", fix="Set it to one, or unset it."
+                )
+            found[setting.name] = value.lower() in _YES
+    return found

@@ -31,6 +31,7 @@ def run(
     run_timeout: float | None = None,
     runner: str = "process",
     cold: bool = False,
+    write_files: bool | None = None,
     reporter: Reporter | None = None,
 ) -> Run:
     """Run a notebook's pipeline here and return the `Run`, whatever became of its steps.
@@ -38,9 +39,11 @@ def run(
     `parameters` are values by name, or texts `NAME=VALUE`; `jobs` steps at once (by default one per processor, and up
     to four while memory is left); `from_step` runs that step and all after it even if cached; `only` runs that step
     alone, with what it needs; `timeout` is in seconds for each step, `run_timeout` for the run; `cold` starts every
-    kernel as a new process. Raises CheckError or ParameterError before anything starts, OutsideError if the runs
-    folder cannot be written, KeyboardInterrupt on Ctrl-C once every step has been stopped.
+    kernel as a new process; `write_files` puts what steps write in the project too and keeps what is yours there (None:
+    as the settings say). Raises CheckError or ParameterError before anything starts, OutsideError if the runs folder
+    cannot be written, KeyboardInterrupt on Ctrl-C once every step has been stopped.
     """
+    from kaleyard.local.delivery import DeliveringReporter
     from kaleyard.local.executor import EXECUTORS
     from kaleyard.local.foresight import Foresight, notebook_modules
     from kaleyard.local.reporter import PlainReporter, SilentReporter
@@ -70,6 +73,8 @@ def run(
         )
         told = reporter or PlainReporter()
         _prepare_images(executor, pipeline, project, quiet=type(told) is SilentReporter)
+        if project.write_files if write_files is None else write_files:
+            told = DeliveringReporter(told, project)
         done = Runner(pipeline, project, values, executor, told, options).run()
     if done.state == "done":
         foresight.remember()

@@ -25,6 +25,11 @@ __all__ = ["run"]
 @click.option("--run-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For the run.")
 @click.option("--runner", default="process", show_default=True, help="How steps run: process, or container.")
 @click.option("--cold", is_flag=True, help="Start every kernel as a new process.")
+@click.option(
+    "--write-files/--no-write-files",
+    default=None,
+    help="Put the files that steps write in the project too; what is yours there is kept (default: no).",
+)
 @click.option("--profile", "profiled", is_flag=True, help="Print where each step's time went.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run as JSON at its end, and nothing else.")
 def run(
@@ -38,6 +43,7 @@ def run(
     run_timeout: float | None,
     runner: str,
     cold: bool,
+    write_files: bool | None,
     profiled: bool,
     as_json: bool,
 ) -> None:
@@ -64,11 +70,13 @@ def run(
             run_timeout=run_timeout,
             runner=runner,
             cold=cold,
+            write_files=write_files,
             reporter=SilentReporter() if as_json else screen().reporter(),
         )
         failed = failed or done.state != "done"
         if as_json:
-            click.echo(json.dumps(done.to_dict() | {"folder": str(done.folder)}, indent=1))
+            places = {path: str(place) for path, place in done.files.items()}
+            click.echo(json.dumps(done.to_dict() | {"folder": str(done.folder), "files": places}, indent=1))
         elif profiled:
             click.echo("\n".join(profile_table(done)))
     sys.exit(1 if failed else 0)

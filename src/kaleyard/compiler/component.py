@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING, Any
 from kaleyard.compiler.step_notebook import cell_numbers
 from kaleyard.errors import ParameterError, Place
 from kaleyard.pipeline import Parameter, Pipeline, Step
-from kaleyard.runtime.contract import CELLS_VARIABLE, COMMAND, METRICS, NOTEBOOK, PAGE, STEP_FOLDER, artifact_name
+from kaleyard.runtime.contract import (
+    CELLS_VARIABLE,
+    COMMAND,
+    FILES,
+    METRICS,
+    NOTEBOOK,
+    PAGE,
+    STEP_FOLDER,
+    artifact_name,
+    files_input,
+)
 
 if TYPE_CHECKING:
     from kfp.dsl.container_component_class import ContainerComponent
@@ -106,6 +116,8 @@ def _inputs(pipeline: Pipeline, step: Step) -> dict[str, Any]:
         )
     for taken in step.inputs:
         found[artifact_name(taken.name)] = structures.InputSpec(type=_artifact("Artifact"))
+    for files in step.file_inputs:
+        found[files_input(files.step)] = structures.InputSpec(type=_artifact("Artifact"))
     return found
 
 
@@ -113,7 +125,7 @@ def _outputs(step: Step) -> dict[str, Any]:
     from kfp.dsl import structures
 
     kinds = {artifact_name(name): "Artifact" for name in step.outputs}
-    kinds |= {NOTEBOOK: "Artifact", PAGE: "HTML"}
+    kinds |= {NOTEBOOK: "Artifact", PAGE: "HTML", FILES: "Artifact"}
     if step.metrics:
         kinds[METRICS] = "Metrics"
     return {name: structures.OutputSpec(type=_artifact(kind)) for name, kind in kinds.items()}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kaleyard.compiler.component import ir_yaml, kfp_name, make_component
 from kaleyard.errors import NotebookError, Place
 from kaleyard.pipeline import Pipeline, Settings, Step, Volume
-from kaleyard.runtime.contract import artifact_name
+from kaleyard.runtime.contract import FILES, artifact_name, files_input
 
 if TYPE_CHECKING:
     from kfp.dsl import PipelineTask
@@ -90,8 +90,10 @@ def _wire(pipeline: Pipeline, components: Mapping[str, Any], parameters: Mapping
         for taken in step.inputs:
             name = artifact_name(taken.name)
             arguments[name] = tasks[taken.step].outputs[name]
+        for files in step.file_inputs:
+            arguments[files_input(files.step)] = tasks[files.step].outputs[FILES]
         task = components[step.name](**arguments)
-        data = {taken.step for taken in step.inputs}
+        data = {taken.step for taken in step.inputs} | {files.step for files in step.file_inputs}
         task.after(*(tasks[name] for name in step.after if name not in data))
         task.set_display_name(step.name)
         task.set_caching_options(step.settings.cache)

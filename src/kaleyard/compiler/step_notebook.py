@@ -7,10 +7,11 @@ and a pod.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from kaleyard.pipeline import Input, Pipeline, Step
-from kaleyard.runtime.contract import METADATA, RANDOM_STATE
+from kaleyard.runtime.contract import METADATA, RAISES, RANDOM_STATE
 
 __all__ = ["cell_numbers", "code_only", "step_notebook"]
 
@@ -25,16 +26,24 @@ def step_notebook(pipeline: Pipeline, step: Step) -> bytes:
         lines = [f"{n} = {types[n].default!r}" for n in step.parameters]
         cells.append(_cell("parameters", lines, role="parameters", tags=["parameters"]))
     cells += [_cell(f"setup-{n}", [c.source], role="setup") for n, c in enumerate(step.setup, 1)]
+    early = [i for i in step.inputs if i.name in step.early]
+    if early:
+        cells.append(_cell("load-early", [_IMPORT, "", *_loads(early)], role="load"))
+    cells += [_cell(f"late-setup-{n}", [c.source], role="setup") for n, c in enumerate(step.late_setup, 1)]
     if step.inputs or step.remade:
-        lines = [_IMPORT, "", *(_load(i) for i in step.inputs if i.name != RANDOM_STATE)]
+        lines = [_IMPORT, ""]
+        if step.evolving:
+            lines.append(f"_kaleyard_values.trust_classes({', '.join(map(repr, step.evolving))})")
+        lines += _loads(i for i in step.inputs if i.name not in step.early)
         lines += ["_kaleyard_values.note_remade(globals())"] if step.remade else []
-        if any(i.name == RANDOM_STATE for i in step.inputs):
-            lines.append("_kaleyard_values.load_random_state()")
         cells.append(_cell("load", lines, role="load"))
-    cells += [_cell(f"cell-{n}", [c.source], role="user", kind=c.kind) for n, c in enumerate(step.cells, 1)]
+    for n, c in enumerate(step.cells, 1):
+        cells.append(_cell(f"cell-{n}", [c.source], role="user", kind=c.kind, tags=[RAISES] if c.raises else None))
     # First: keeping a value may draw numbers.
     lines = [f"_kaleyard_values.save_random_state({list(step.random_state)!r})"] if step.random_state else []
-    lines += [f"_kaleyard_values.save({name!r}, {name})" for name in step.outputs if name != RANDOM_STATE]
+    for name in (n for n in step.outputs if n != RANDOM_STATE):
+        call = f"save_if_made({name!r}, globals())" if name in step.optional else f"save({name!r}, {name})"
+        lines.append(f"_kaleyard_values.{call}")
     lines += [f"_kaleyard_values.metric({name!r}, {name})" for name in step.metrics]
     if len(step.outputs) > 1:
         lines.append(f"_kaleyard_values.note_shared({', '.join(repr(list(names)) for names in step.together)})")
@@ -65,7 +74,7 @@ def code_only(notebook: bytes) -> bytes:
     told = data["metadata"][METADATA]
     told["parameters"] = {name: p["type"] for name, p in told["parameters"].items()}
     code = [c for c in data["cells"] if c["cell_type"] == "code" and c["metadata"][METADATA]["role"] != "parameters"]
-    sources = [(c["metadata"][METADATA]["role"], "".join(c["source"])) for c in code]
+    sources = [(c["metadata"][METADATA]["role"], "".join(c["source"]), *c["metadata"].get("tags", ())) for c in code]
     return json.dumps([told, sources], sort_keys=True, ensure_ascii=False).encode()
 
 
@@ -74,12 +83,21 @@ def cell_numbers(step: Step) -> str:
 
     It is told to the step beside its notebook: numbers shift with every cell added above, the content does not.
     """
-    return ",".join(str(c.number) for c in (*step.setup, *step.cells))
+    return ",".join(str(c.number) for c in (*step.setup, *step.late_setup, *step.cells))
 
 
-def _load(taken: Input) -> str:
-    changed = f", changed={taken.changed!r}" if taken.changed else ""
-    return f"{taken.name} = _kaleyard_values.load({taken.name!r}{changed})"
+def _loads(inputs: Iterable[Input]) -> list[str]:
+    """The lines that load inputs; the random state comes last, since reading a value may draw."""
+    lines, last = [], []
+    for taken in inputs:
+        if taken.name == RANDOM_STATE:
+            last = ["_kaleyard_values.load_random_state()"]
+        elif taken.optional:
+            lines.append(f"_kaleyard_values.load_if_made({taken.name!r}, globals(), changed={taken.changed!r})")
+        else:
+            changed = f", changed={taken.changed!r}" if taken.changed else ""
+            lines.append(f"{taken.name} = _kaleyard_values.load({taken.name!r}{changed})")
+    return lines + last
 
 
 def _interface(pipeline: Pipeline, step: Step) -> dict[str, Any]:
@@ -95,6 +113,8 @@ def _interface(pipeline: Pipeline, step: Step) -> dict[str, Any]:
         "metrics": list(step.metrics),
         "module_path": list(step.module_path),
         "project": sorted({*step.modules, *step.files}),
+        "files": {i.step: list(i.paths) for i in step.file_inputs},
+        "folders": list(step.folders),
         "report": step.settings.report,
     }
 

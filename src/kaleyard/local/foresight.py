@@ -75,7 +75,7 @@ def step_modules(pipeline: Pipeline, project: Project) -> dict[str, list[str]]:
     for step in pipeline.steps:
         if step.module_path not in own:
             own[step.module_path] = _own([project.root / p for p in step.module_path])
-        sources = (c.source for c in (*step.setup, *step.cells) if c.kind == "code")
+        sources = (c.source for c in (*step.setup, *step.late_setup, *step.cells) if c.kind == "code")
         found[step.name] = modules_of(sources, own[step.module_path])
     return found
 

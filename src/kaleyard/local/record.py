@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from kaleyard.errors import OutsideError
 from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.result_files import WrittenFile, stored_path
 
 __all__ = ["Artifact", "Run", "RunState", "StepRun", "StepState", "load_run"]
 
@@ -31,9 +32,10 @@ class Artifact:
 class StepRun:
     """One step in a run.
 
-    `notebook`, `page` and `log` are paths relative to the run's folder, None where there is no such file.
-    `reason` says in a few words why the step ran, was skipped or stopped. `error` is `KaleyardError.to_dict()`.
-    Times: `started` is ISO 8601 in UTC; `seconds` is wall time, 0 for a cached step; `times` says where they went.
+    `notebook`, `page` and `log` are paths relative to the run's folder, None where there is no such file; `files` are
+    those it wrote. `reason` says in a few words why the step ran, was skipped or stopped. `error` is
+    `KaleyardError.to_dict()`. Times: `started` is ISO 8601 in UTC; `seconds` is wall time, 0 for a cached step;
+    `times` says where they went.
     """
 
     name: str
@@ -49,6 +51,7 @@ class StepRun:
     log: str | None = None
     error: dict[str, Any] | None = None
     key: str = ""
+    files: list[WrittenFile] = field(default_factory=list)
     times: dict[str, float] = field(default_factory=dict)
 
 
@@ -79,6 +82,16 @@ class Run:
         return self.folder / "index.html"
 
     @property
+    def files(self) -> dict[str, Path]:
+        """The files that the steps wrote: where they lie, by their paths from the project's root."""
+        return {file.path: self.files_folder / stored_path(file.path) for s in self.steps.values() for file in s.files}
+
+    @property
+    def files_folder(self) -> Path:
+        """The folder that holds the files that the steps wrote, each under its own path."""
+        return self.folder / "files"
+
+    @property
     def metrics(self) -> dict[str, float]:
         """The metrics of all steps by name; where two steps make the same name, the later step's."""
         return {name: value for step in self.steps.values() for name, value in step.metrics.items()}
@@ -105,12 +118,16 @@ class Run:
             raise OutsideError(f"{path} cannot be written: {error.strerror}", fix="Free the disk.") from error
 
 
+def _files(step: dict[str, Any]) -> list[WrittenFile]:
+    return [WrittenFile(**told) for told in step.get("files", ())]
+
+
 def load_run(folder: Path) -> Run:
     """The run that lies in `folder`. Raises OutsideError if its run.json is missing or broken."""
     try:
         data = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         steps = {
-            name: StepRun(**{**step, "artifacts": [Artifact(**a) for a in step["artifacts"]]})
+            name: StepRun(**{**step, "artifacts": [Artifact(**a) for a in step["artifacts"]], "files": _files(step)})
             for name, step in data.pop("steps").items()
         }
         return Run(folder=folder, steps=steps, **data)

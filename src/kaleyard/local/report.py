@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from kaleyard.drawing import StepLook, as_svg, render
 from kaleyard.errors import OutsideError
+from kaleyard.local.previews import Previews, link_to, size_of
 from kaleyard.local.profile import MEANINGS, PHASES
 from kaleyard.local.record import Run, StepRun
 from kaleyard.pipeline import Pipeline
@@ -48,7 +48,8 @@ def write_report(run: Run) -> None:
 
 def _page(run: Run) -> str:
     whole = _whole(run)
-    steps = [_step(run, step, number, whole) for number, step in enumerate(run.steps.values(), 1)]
+    previews = Previews(run)
+    steps = [_step(run, step, number, whole, previews) for number, step in enumerate(run.steps.values(), 1)]
     _add_pictures(run, steps)
     pipeline = Pipeline.from_dict(run.pipeline_data) if run.pipeline_data else None
     metrics = [
@@ -65,6 +66,7 @@ def _page(run: Run) -> str:
         graphs=_graphs(pipeline, steps) if pipeline else [],
         metrics=metrics[:_MOST_METRICS],
         parameters=_parameters(run, pipeline),
+        files=previews.overview({step["name"]: step["anchor"] for step in steps}),
         steps=steps,
         phases=list(MEANINGS.items()) if any(step.times for step in run.steps.values()) else [],
         half=_time(whole / 2),
@@ -122,9 +124,9 @@ def _same(one: Any, other: Any) -> bool:
 # One step.
 
 
-def _step(run: Run, step: StepRun, number: int, whole: float) -> dict[str, Any]:
+def _step(run: Run, step: StepRun, number: int, whole: float, previews: Previews) -> dict[str, Any]:
     """A step as the template shows it."""
-    page, notebook, log = (_link(run.folder, path) for path in (step.page, step.notebook, step.log))
+    page, notebook, log = (link_to(run.folder, path) for path in (step.page, step.notebook, step.log))
     links = (("Executed notebook", page), ("Notebook file", notebook), ("Log", log))
     ran = step.seconds > 0
     shown = {
@@ -138,21 +140,17 @@ def _step(run: Run, step: StepRun, number: int, whole: float) -> dict[str, Any]:
         "parameters": list(step.parameters.items()),
         "metrics": [(name, _number(value)) for name, value in step.metrics.items()],
         "artifacts": [
-            {"name": a.name, "format": a.format, "size": _size(a.size), "link": _link(run.folder, a.path)}
+            {"name": a.name, "format": a.format, "size": size_of(a.size), "link": link_to(run.folder, a.path)}
             for a in step.artifacts
         ],
+        "files": previews.of(step),
         "error": _error(step.error) if step.error else None,
         "page": page,
         "links": [(name, link) for name, link in links if link],
         "picture": "",
     }
-    details = ("parameters", "metrics", "artifacts", "error")
+    details = ("parameters", "metrics", "artifacts", "files", "error")
     return shown | {"plain": not any(shown[key] for key in details)}
-
-
-def _link(folder: Path, path: str | None) -> str:
-    """A link to a file of the run, none if it is not there."""
-    return quote(path) if path and (folder / path).exists() else ""
 
 
 def _error(error: dict[str, Any]) -> dict[str, str]:
@@ -269,11 +267,3 @@ def _number(value: float) -> str:
     if value == round(value) or abs(value) >= 10_000:  # noqa: PLR2004
         return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.3e}"  # noqa: PLR2004
     return f"{value:.4g}"
-
-
-def _size(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:  # noqa: PLR2004
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:,.1f} TB"

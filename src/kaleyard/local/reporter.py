@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from kaleyard.errors import from_dict
@@ -22,9 +23,11 @@ __all__ = [
     "SilentReporter",
     "error_lines",
     "make_reporter",
+    "some_of",
     "summary",
 ]
 
+_MOST_NAMES = 5
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _MARKS = {
     "waiting": ("·", "dim"),
@@ -169,7 +172,7 @@ def make_reporter(*, json: bool) -> Reporter:
 
 
 def summary(run: Run, *, colour: bool = False) -> list[str]:
-    """The end of a run in a few lines: each failed step's error, counts, metrics, and where the report is.
+    """The end of a run in a few lines: each failed step's error, counts, metrics, files, and where the report is.
 
     With `colour` the tracebacks keep the colours IPython gave them.
     """
@@ -187,8 +190,18 @@ def summary(run: Run, *, colour: bool = False) -> list[str]:
     lines.append(f"{run.state}: {told}, in {run.seconds:.1f} s")
     if run.metrics:
         lines.append("metrics: " + "  ".join(f"{n} = {v:.6g}" for n, v in run.metrics.items()))
+    if files := run.files:
+        count = f"{len(files)} file{'' if len(files) == 1 else 's'}"
+        lines.append(f"{count}: {some_of(list(files))} (in {run.files_folder})")
     lines += [f"note: {note}" for note in run.notes]
     return [*lines, f"report: {run.report}"]
+
+
+def some_of(names: Sequence[str]) -> str:
+    """The first names, and how many more there are; what no terminal can show in them is a replacement character."""
+    shown = ["".join(c if c.isprintable() else "\ufffd" for c in name) for name in names[:_MOST_NAMES]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def error_lines(error: dict[str, Any], *, colour: bool = False) -> list[str]:

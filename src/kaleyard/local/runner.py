@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kaleyard.errors import KaleyardError, OutsideError, Place, StepStoppedError
-from kaleyard.local.cache import Cache
+from kaleyard.local.cache import Cache, place_copy
 from kaleyard.local.executor import Executor
 from kaleyard.local.record import Run, StepRun
 from kaleyard.local.report import write_report
@@ -20,6 +20,8 @@ from kaleyard.local.reporter import Reporter
 from kaleyard.local.step import Given, StepWork
 from kaleyard.pipeline import Pipeline
 from kaleyard.project import Project
+from kaleyard.runtime.contract import FILES
+from kaleyard.runtime.result_files import stored_path
 
 __all__ = ["Options", "Runner"]
 
@@ -81,12 +83,25 @@ class Runner:
         states = {s.state for s in run.steps.values()}
         run.state = "stopped" if interrupt or "stopped" in states else "failed" if "failed" in states else "done"
         run.seconds = round(time.monotonic() - began, 3)
+        self._gather_files(run)
         run.save()
         write_report(run)
         self.reporter.finished(run)
         if interrupt:
             raise interrupt
         return run
+
+    def _gather_files(self, run: Run) -> None:
+        """Bring what the steps wrote together; of two that wrote one path, the later one's counts."""
+        for step in run.steps.values():
+            folder = run.folder / "artifacts" / step.name / FILES / "files"
+            try:
+                for file in step.files:
+                    target = run.files[file.path]
+                    target.unlink(missing_ok=True)
+                    place_copy(folder / stored_path(file.path), target)
+            except OSError as error:
+                run.notes.append(f"the files of step {step.name} are in its artifacts only: {error}")
 
     def _make_run(self) -> Run:
         now = datetime.now(UTC)

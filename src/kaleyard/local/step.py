@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import posixpath
+import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kaleyard.compiler.content import key_of, project_files, runner_key
 from kaleyard.compiler.step_notebook import cell_numbers, code_only, step_notebook
-from kaleyard.errors import OutsideError, Place, StepError
+from kaleyard.errors import CellError, OutsideError, Place, StepError
 from kaleyard.local.cache import Cache, CorruptEntryError, Entry, Value, place_copy
 from kaleyard.local.executor import Executor, StepTask
 from kaleyard.local.foresight import step_modules
@@ -21,12 +23,18 @@ from kaleyard.local.pages import make_page
 from kaleyard.local.preloading import with_companions
 from kaleyard.local.profile import phases
 from kaleyard.local.record import Artifact, Run, StepRun
-from kaleyard.pipeline import Pipeline, Step
+from kaleyard.pipeline import FileInput, Pipeline, Step
 from kaleyard.project import Project
-from kaleyard.runtime.contract import METRICS, NOTEBOOK, artifact_name
+from kaleyard.runtime import formats
+from kaleyard.runtime.contract import FILES, METRICS, NOTEBOOK, artifact_name, files_input
 from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.result_files import is_taken, read_index, wanted_paths
 
 __all__ = ["Given", "StepWork"]
+
+_NO_FILE = re.compile(r"No such file or directory: '([^']+)'")
+
+_FILES_FORMAT = "files"
 
 
 @dataclass
@@ -79,12 +87,35 @@ class StepWork:
         try:
             self._execute()
             record.state = "done"
+        except CellError as error:
+            error.fix = self._advice(error) or error.fix
+            raise
         finally:
             self._keep_notebook()
             record.seconds = round(time.monotonic() - began, 3)
             record.times |= phases(self.folder / "step.executed.ipynb", record.started, record.seconds)
             self._note_files()
         changed(record)
+
+    def _advice(self, error: CellError) -> str:
+        """What to do about a file that the step did not have; "" if that is not what went wrong."""
+        named = _NO_FILE.search(error.evalue) if error.ename == "FileNotFoundError" else None
+        if named is None:
+            return ""
+        folder = PurePosixPath(self.step.notebook).parent.as_posix()
+        path = posixpath.normpath(posixpath.join(folder, named[1]))
+        makers = [s.name for s in self.given.run.steps.values() if any(f.path == path for f in s.files)]
+        if makers:
+            return (
+                f"Step {makers[-1]} wrote {path}, and nothing shows that this step reads it: name it by a literal path "
+                "in both steps, or hand it on as a value: `path = Path(...)`."
+            )
+        if (self.given.project.root / path).is_file():
+            return (
+                f"The project has {path}, and nothing shows that this step reads it: name it by a literal path, or "
+                f'declare it: files = ["{path}"] in [tool.kaleyard].'
+            )
+        return ""
 
     def finish(self) -> None:
         """Make the page of a step that ran, and keep what it gave: work that no other step waits for."""
@@ -116,8 +147,18 @@ class StepWork:
             f"{i.name} {v.format} {v.sha256} {json.dumps(v.extra, sort_keys=True)}"
             for i, v in zip(step.inputs, inputs, strict=True)
         ]
+        told += [f"{i.step} {json.dumps(self._taken(i))}" for i in step.file_inputs]
         environment = self.executor.environment(step, project)
         return key_of(code_only(self.notebook), *files, runner_key(), values, *told, environment)
+
+    def _taken(self, files: FileInput) -> list[tuple[str, str]]:
+        """The files that the step takes of those an earlier step wrote, by path with their digests."""
+        declared = {p.name: {"type": p.type, "default": p.default} for p in self.given.pipeline.parameters}
+        declared = {n: declared[n] for n in self.step.parameters}
+        paths = wanted_paths(files.paths, declared, self.record.parameters)
+        written, removed = read_index(self.given.values[files.step, FILES][1])
+        found = [(w.path, w.sha256) for w in written if is_taken(w.path, paths)]
+        return found + [(path, "") for path in removed if is_taken(path, paths)]
 
     def _cached(self) -> Entry | None:
         try:
@@ -187,7 +228,10 @@ class StepWork:
             metadata = {"format": value.format, "sha256": value.sha256, "size": value.size}
             metadata |= {f"extra_{k}": v for k, v in value.extra.items()}
             inputs[artifact_name(one.name)] = _artifact(artifact_name(one.name), path, metadata)
-        outputs = {artifact_name(n): self._artifact_path(artifact_name(n)) for n in self.step.outputs}
+        for files in self.step.file_inputs:
+            value, path = self.given.values[files.step, FILES]
+            inputs[files_input(files.step)] = _artifact(files_input(files.step), path, {"sha256": value.sha256})
+        outputs = {artifact_name(n): self._artifact_path(artifact_name(n)) for n in (*self.step.outputs, FILES)}
         # Its page is made after the step: nobody waits for it.
         outputs[NOTEBOOK] = self.folder / "step.executed.ipynb"
         if self.step.metrics:
@@ -209,6 +253,10 @@ class StepWork:
             metadata = {n: a["artifacts"][0].get("metadata") or {} for n, a in told.items()}
             for name in self.step.outputs:
                 self._hand_over_new(name, metadata[artifact_name(name)])
+            made = self._artifact_path(FILES)
+            sha256, size = formats.digest(made)
+            value = Value(FILES, _FILES_FORMAT, sha256, size, {})
+            self._hand_over(FILES, value, made)
             self.record.metrics = dict(metadata.get(METRICS, {}))
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             place = Place(self.step.notebook, step=self.step.name)
@@ -227,6 +275,9 @@ class StepWork:
 
     def _hand_over(self, name: str, value: Value, path: Path) -> None:
         self.given.values[self.step.name, name] = (value, path)
+        if name == FILES:
+            self.record.files = read_index(path)[0]
+            return
         place = path.relative_to(self.given.run.folder).as_posix()
         self.record.artifacts.append(Artifact(name, value.format, place, value.sha256, value.size))
 
@@ -242,7 +293,7 @@ class StepWork:
     def _keep(self) -> None:
         files = {"notebook.ipynb": self.folder / "step.executed.ipynb", "page.html": self.folder / "page.html"}
         files["log.txt"] = self.folder / "log.txt"
-        values = {n: self.given.values[self.step.name, n] for n in self.step.outputs}
+        values = {n: self.given.values[self.step.name, n] for n in (*self.step.outputs, FILES)}
         more = {"metrics": self.record.metrics, "guard": list(self.guard), "step": self.step.name}
         self.given.cache.keep(self.record.key, files, values, **more)
 

@@ -9,7 +9,7 @@ from kaleyard.notebook.code import Unit
 from kaleyard.notebook.scopes import default_values, makes_class
 from kaleyard.notebook.settings import ProcessSettings
 
-__all__ = ["Carried", "is_class", "keeps_state"]
+__all__ = ["Carried", "classes_with_data", "is_class", "keeps_state"]
 
 
 class Carried:
@@ -123,6 +123,12 @@ def is_class(unit: Unit, name: str) -> bool:
 
 def _is_name(target: ast.expr, name: str) -> bool:
     return isinstance(target, ast.Name) and target.id == name
+
+
+def classes_with_data(unit: Unit) -> set[str]:
+    """The classes that a unit defines whose bodies hold data beside methods."""
+    plain = (ast.Assign, ast.AnnAssign)
+    return {n.name for n in unit.nodes if isinstance(n, ast.ClassDef) and any(isinstance(s, plain) for s in n.body)}
 
 
 def keeps_state(unit: Unit) -> bool:

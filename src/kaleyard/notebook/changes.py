@@ -16,6 +16,7 @@ __all__ = [
     "is_display",
     "is_shallow",
     "iterated_roots",
+    "put_in",
     "root_name",
     "same_roots",
 ]
@@ -136,6 +137,13 @@ def held_roots(value: ast.expr) -> set[str]:
         given = [item for _, item in arguments(value)]
         return {name for item in given for name in same_roots(item) | held_roots(item)}
     return set()
+
+
+def put_in(call: ast.Call) -> set[str]:
+    """The variables whose values a method puts into the object it is called on: `rows.append(x)`."""
+    if not (isinstance(call.func, ast.Attribute) and call.func.attr in _HANDED_ON):
+        return set()
+    return {name for _, item in arguments(call) for name in same_roots(item) | held_roots(item)}
 
 
 def _makes_object(func: ast.expr) -> bool:

@@ -23,6 +23,7 @@ class Finding:
     """One finding: the rule's code and title, where, what exactly, and what to do.
 
     `disabled` tells who switched it off, if anybody did: such a finding stops nothing and is shown all the same.
+    `follows` names the finding that this one may be gone with.
     """
 
     code: str
@@ -33,6 +34,7 @@ class Finding:
     advice: str
     line: int | None = None
     disabled: str = ""
+    follows: str = ""
 
     @property
     def is_error(self) -> bool:
@@ -41,6 +43,7 @@ class Finding:
 
     def __str__(self) -> str:
         off = f" (disabled by {self.disabled})" if self.disabled else ""
+        off += f" (follows from {self.follows})" if self.follows else ""
         return f"{self.place}: {self.code} {self.what}{off}\n    {self.advice}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,6 +59,7 @@ class Finding:
             "what": self.what,
             "advice": self.advice,
             "disabled": self.disabled,
+            "follows": self.follows,
         }
 
 

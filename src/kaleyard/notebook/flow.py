@@ -64,6 +64,8 @@ class _Resolver:
         self.todo: deque[tuple[Unit, bool]] = deque()
         # Inputs that code the step carries reads as it runs, with their makers.
         self.fixed: set[tuple[str, str]] = set()
+        # Units of shared cells that work with what the step's own cells above them make.
+        self.inline: set[int] = set()
         self.settings = done.settings[step.use]
         self.carried = Carried(step.shared, used, step.units, self.settings)
         told = [p for p in step.prev if p in done.flows]
@@ -114,12 +116,13 @@ class _Resolver:
         elif maker is not None:
             if certain:
                 self._note_pick(maker, name, site)
+            (self.flow.needed if certain and not lazy else self.flow.wanted).add(name)
             self._take_from(maker, name, site)
         elif unit is not None:
             self._take(unit)
         elif name in self.step.parameters:
             self.flow.parameters.add(name)
-        elif certain and name not in _GIVEN and not self._from_star():
+        elif certain and not (lazy and name in self.step.names.gives) and name not in _GIVEN and not self._from_star():
             self.flow.missing.append(Missing(name, self.step.name, site, lazy))
         elif not certain:
             self.seen.discard(name)
@@ -165,9 +168,6 @@ class _Resolver:
         for other in (*self.done.flows[maker.name].carried, *maker.units):
             # A value may be of a class that its maker defines or carries: reading it back needs the class.
             if other.is_definition and any(is_class(other, n) for n in other.names.definitions):
-                if name in other.names.definitions:
-                    what = f"it is a class that step {maker.name} changes, and a class travels as it was written"
-                    self._conflict(name, site, what)
                 self._take(other, certain=False)
 
     def _input(self, name: str, maker: StepCode, site: Site) -> None:
@@ -186,6 +186,11 @@ class _Resolver:
         """Carry a unit, of an earlier step or of the shared cells."""
         if self.carried.take(unit):
             self.todo.append((unit, certain))
+            for name in unit.names.definitions:
+                # What steps have put into a class or noted in it since goes along beside its code.
+                makers = self.done.makers.get(name, ())
+                if is_class(unit, name) and any(name not in m.names.definitions for m in makers):
+                    self.need(name, (unit.cell, 1), certain=False)
 
     def _expand(self) -> None:
         """Find what the code that goes along needs, and what that needs in turn."""
@@ -214,6 +219,9 @@ class _Resolver:
 
     def _need_then(self, name: str, unit: Unit, owner: StepCode | None, site: Site, *, certain: bool) -> None:
         """Find what `name` was when the unit, which runs again in this step, ran in the notebook."""
+        if owner is None and self._is_made_above(name, unit):
+            self.inline.add(id(unit))
+            return
         maker = self._maker_then(name, unit, owner, site)
         if maker is not None:
             names = maker.names
@@ -232,11 +240,21 @@ class _Resolver:
         elif certain and name not in _GIVEN and not self._from_star() and name not in unit.names.gives:
             self.flow.missing.append(Missing(name, self.step.name, site, name not in unit.names.direct))
 
+    def _is_made_above(self, name: str, unit: Unit) -> bool:
+        """Whether a cell of this step above a shared cell gives the name, so that the shared cell runs in its place."""
+        if not self.start < unit.cell:
+            return False
+        above = max((u.cell for u in self.step.units if u.cell < unit.cell and name in u.names.gives), default=0)
+        made = self.carried.maker(name, unit.cell, unit)
+        if made is not None and above < made.cell < unit.cell:
+            return id(made) in self.inline
+        return above > 0
+
     def _maker_then(self, name: str, unit: Unit, owner: StepCode | None, site: Site) -> StepCode | None:
         makers = self.done.makers.get(name, ())
         if owner is None:
             # Shared cells run at their own place in the notebook, mostly before every step.
-            early = [m for m in makers if m.use == self.step.use and m.given_in(name) < unit.cell]
+            early = [m for m in makers if m.use == self.step.use and m.gives_above(name, unit.cell)]
             return early[-1] if early else None
         index = self.done.place[id(unit)]
         if any(name in u.names.gives for u in owner.units[:index]):
@@ -305,7 +323,12 @@ class _Resolver:
     def _arrange(self) -> None:
         """Put what is carried in the notebook's order, in two: what runs before the inputs are loaded, and after."""
         late: set[str] = set()
+        inline: set[str] = set()
         for unit in self.carried.in_order(self.done.place):
+            if id(unit) in self.inline or (unit.cell > self.start and inline & set(unit.names.reads)):
+                inline |= unit.names.makes | unit.names.may_make
+                self.flow.inline.append(unit)
+                continue
             reads = {*unit.names.reads, *(n for n in unit.names.through if n in self.flow.inputs)}
             loaded = {n for n in reads if (n, self.flow.inputs.get(n)) in self.fixed}
             made = unit.names.makes | unit.names.may_make
@@ -313,9 +336,12 @@ class _Resolver:
             # What has a name anew comes after what had it before.
             if seeded or loaded or late & (made | set(unit.names.reads)):
                 late |= made
+                self.flow.early |= {RANDOM_STATE} if seeded else loaded
                 self.flow.late.append(unit)
                 for name in sorted(reads - loaded - late):
-                    if name in self.flow.inputs and name in unit.names.reads:
+                    # A class is the same class, whatever steps have put into it since.
+                    own = any(is_class(u, name) for u in self.carried.taken.values())
+                    if name in self.flow.inputs and name in unit.names.reads and not own:
                         what = f"code it carries from cell {unit.cell} uses it as it was before the steps"
                         self._conflict(name, unit.names.reads[name], what)
             else:

@@ -17,6 +17,7 @@ from kaleyard.notebook.changes import (
     changed_roots,
     is_shallow,
     iterated_roots,
+    put_in,
     root_name,
 )
 from kaleyard.notebook.known import Known, Names
@@ -58,7 +59,7 @@ class Expressions(ast.NodeVisitor):
 
     def _read(self, name: str, line: int) -> None:
         self._count(name, line)
-        if not self.lazy and name in self.names.reads:
+        if not self.lazy and not self.depth and name in self.names.reads:
             self.names.direct.add(name)
         if self._function(name) is not None:
             self.use(name, line)
@@ -193,6 +194,12 @@ class Expressions(ast.NodeVisitor):
                     self.change(other, line, deep=deep)
         self.changing.discard(name)
 
+    def hold(self, name: str, roots: set[str]) -> None:
+        """The value of `name` holds those of `roots` from now on."""
+        if roots - {name} and not self._is_import(name) and not any(name in scope for scope in self.local):
+            self.held[name] = self.held.get(name, frozenset()) | (roots - {name})
+            self.known.roots.update(roots)
+
     def _is_import(self, name: str) -> bool:
         return name in self.names.imports or (name in self.known.imports and name not in self.maybe)
 
@@ -222,6 +229,8 @@ class Expressions(ast.NodeVisitor):
             self.names.methods = DRAWING
         if isinstance(func, ast.Attribute) and func.attr in self.methods and (root := root_name(func)):
             self.change(root, node.lineno)
+        if isinstance(func, ast.Attribute) and (root := root_name(func)):
+            self.hold(root, put_in(node))
         if not isinstance(func, ast.Name):
             return
         what = self._function(func.id)
@@ -234,6 +243,13 @@ class Expressions(ast.NodeVisitor):
             name = root_name(value)
             if name and _parameter(what, where) in changed:
                 self.change(name, node.lineno)
+
+    def visit_IfExp(self, node: ast.IfExp) -> None:
+        self.visit(node.test)
+        self.lazy += 1
+        self.visit(node.body)
+        self.visit(node.orelse)
+        self.lazy -= 1
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
         self.visit(node.value)

@@ -7,6 +7,7 @@ package and all it imports in turn. So does a file of the project that the code 
 from __future__ import annotations
 
 import ast
+import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kaleyard.notebook.fileflow import StepFiles
 from kaleyard.notebook.magics import magic_calls
 
-__all__ = ["Needs", "find_needs", "named_paths", "written_paths"]
+__all__ = ["Needs", "find_needs", "named_paths", "texts_in", "written_paths"]
 
 # Calls that write to the path they get: what they name is a result, not something to bring along.
 _WRITERS = ("to_", "save", "write", "dump", "mkdir", "makedirs", "rmtree", "unlink", "touch", "imwrite", "imsave")
@@ -32,11 +34,12 @@ _NEVER = frozenset({".git", ".venv", "__pycache__", ".ipynb_checkpoints", ".kale
 class Needs:
     """Top-level modules of installed packages, and paths relative to the project's root, each with its cell.
 
-    `unseen` are relative imports or modules that were looked for among the project's and could not be parsed.
+    `written_modules` are those that the notebook's own cells write.
     """
 
     packages: dict[str, int] = field(default_factory=dict)
     modules: set[str] = field(default_factory=set)
+    written_modules: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
 
 
@@ -47,21 +50,37 @@ def find_needs(
     folder: Path,
     module_path: Iterable[Path],
     behind: Iterable[str] = (),
+    files: StepFiles | None = None,
 ) -> Needs:
     """What the code of a step needs; `code` gives cell numbers with syntax, `defaults` its parameters' values.
 
     `folder` is the notebook's folder: relative paths start there, and modules are looked for there first.
-    `behind` are the top-level modules that the step's inputs were made with.
+    `behind` are the top-level modules that the step's inputs were made with, `files` what it reads and writes.
     """
-    finder = _Finder(root.resolve(), folder.resolve(), [folder.resolve(), *(p.resolve() for p in module_path)])
+    places = [folder.resolve(), *(p.resolve() for p in module_path)]
+    finder = _Finder(root.resolve(), folder.resolve(), places, files or StepFiles())
     for cell, tree in code:
         finder.code(cell, tree)
     for name in sorted(behind):
         finder.module(name, 0)
-    for value in defaults:
-        if isinstance(value, str):
-            finder.path(value)
+    for text in texts_in(list(defaults)):
+        finder.path(text)
+    for use in finder.written.uses:
+        if use.reads and not use.spec.endswith("*"):
+            finder.path(use.spec)
     return finder.needs
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """The texts in a parameter's value, those in its lists and dicts too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from texts_in(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from texts_in(item)
 
 
 @dataclass(slots=True)
@@ -69,6 +88,7 @@ class _Finder:
     root: Path
     folder: Path
     places: list[Path]
+    written: StepFiles
     needs: Needs = field(default_factory=Needs)
 
     def code(self, cell: int, tree: ast.AST) -> None:
@@ -84,6 +104,9 @@ class _Finder:
     def module(self, name: str, cell: int) -> None:
         top = name.partition(".")[0]
         if top in sys.stdlib_module_names or top == _OURS or top in self.needs.packages:
+            return
+        if self._from_root(f"{top}.py") in self.written.made:
+            self.needs.written_modules.add(top)
             return
         found = next((f for f in (_locate(p, top) for p in self.places) if f), None)
         if found is None:
@@ -114,6 +137,8 @@ class _Finder:
             self._pattern(text)
             return
         path = self.folder / text
+        if self.written.is_made(self._from_root(text)):
+            return
         try:
             if path.is_file():
                 self._take(path)
@@ -123,6 +148,10 @@ class _Finder:
                         self._take(inner)
         except OSError:
             return
+
+    def _from_root(self, text: str) -> str:
+        """A path from the notebook's folder as one from the project's root."""
+        return Path(os.path.relpath(self.folder / text, self.root)).as_posix()
 
     def _pattern(self, text: str) -> None:
         try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 from kaleyard.errors import NotebookError, Place
 from kaleyard.notebook.code import Unit, parse_cell, units
 from kaleyard.notebook.compose import Reference, reference, refuse_circle
-from kaleyard.notebook.known import Known
+from kaleyard.notebook.fileflow import StepFiles
+from kaleyard.notebook.known import Known, Names
 from kaleyard.notebook.needs import Needs
 from kaleyard.notebook.origins import Origins
 from kaleyard.notebook.outdated import Outdated
@@ -24,6 +26,7 @@ from kaleyard.notebook.stepcode import StepCode, StepFlow
 from kaleyard.notebook.tags import is_ours, step_name
 from kaleyard.pipeline import Pipeline, Step
 from kaleyard.project import Project
+from kaleyard.runtime.contract import RAISES
 
 __all__ = ["GENERATED", "Reading", "kale_tags", "read_part"]
 
@@ -38,8 +41,8 @@ GENERATED = 0
 class Reading:
     """A notebook as it was read: its part of the pipeline, and the facts that the rules judge.
 
-    `code`, `flows` and `needs` tell, by step, of this notebook's own steps; `parts` are the notebooks it is composed
-    of, `order` the names of all steps, theirs included, in the order of the cells. `pipeline` is the whole.
+    `code`, `flows`, `files` and `needs` tell, by step, of this notebook's own steps; `parts` are the notebooks it is
+    composed of, `order` the names of all steps, theirs included, in the order of the cells. `pipeline` is the whole.
     """
 
     project: Project
@@ -53,6 +56,9 @@ class Reading:
     metrics: Declared = field(default_factory=Declared)
     parts: list[Reading] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
+    files: dict[str, StepFiles] = field(default_factory=dict)
+    evolving: frozenset[str] = frozenset()
+    optional: dict[str, set[str]] = field(default_factory=dict)
     origins: Origins = field(default_factory=lambda: Origins({}, {}))
     outdated: Outdated = field(default_factory=lambda: Outdated({}))
 
@@ -85,12 +91,13 @@ class Reading:
 
 @dataclass(frozen=True)
 class _Above:
-    """What the notebooks above hand down: their paths, their parameters, and the name of this use."""
+    """What the notebooks above hand down: their paths, their parameters, the name of this use, and what to repair."""
 
     paths: tuple[Path, ...] = ()
     parameters: frozenset[str] = frozenset()
     name: str = ""
     use: Reference | None = None
+    repair: Callable[[Notebook], Notebook] | None = None
 
 
 def kale_tags(cell: NotebookCell) -> tuple[str, ...]:
@@ -99,13 +106,20 @@ def kale_tags(cell: NotebookCell) -> tuple[str, ...]:
     return tuple(t for t in tags if is_ours(t))
 
 
-def read_part(path: Path, project: Project, above: _Above | None = None) -> Reading:
+def read_part(
+    path: Path,
+    project: Project,
+    above: _Above | None = None,
+    *,
+    repair: Callable[[Notebook], Notebook] | None = None,
+) -> Reading:
     """The notebook at `path` and those it is composed of, their code traced, nothing resolved yet.
 
     Raises NotebookError for what cannot be read.
     """
-    above = above or _Above()
+    above = above or _Above(repair=repair)
     notebook = read_notebook(path, project.relative(path))
+    notebook = above.repair(notebook) if above.repair else notebook
     tags = _tags(notebook)
     name = step_name(path.stem).strip("_").replace("_", "-") or "pipeline"
     outline = read_outline(notebook, tags, name)
@@ -172,6 +186,8 @@ def _read_steps(
         outline.steps[index] = step = replace(step, name=name, prev=prev)  # noqa: PLW2901 - the same step, named
         # What stands above the step was made last; what stands below is known all the same.
         made = [u for u in waiting if u.cell < min(step.cells, default=0)]
+        if index:
+            _trace_again(made, known)
         known, waiting = _after(known, made, unaware=True), waiting[len(made) :]
         code = _step_code(step, notebook, reading.sources, shared, parameters, known)
         _hand_on_together(code, known, reading.code.values())
@@ -190,7 +206,7 @@ def _read_reference(
     use = reference(cell, notebook)
     paths = (*above.paths, notebook.path.resolve())
     refuse_circle(use, notebook, paths)
-    return read_part(use.path, reading.project, _Above(paths, parameters, name, use))
+    return read_part(use.path, reading.project, _Above(paths, parameters, name, use, above.repair))
 
 
 def _constant(name: str, value: Any) -> Unit:
@@ -231,11 +247,28 @@ def _step_code(
 ) -> StepCode:
     trees = tuple((n, parse_cell(sources[n], Place(notebook.name, n, step.name))) for n in step.cells)
     own: list[Unit] = []
-    names, then = trace(trees, known), known
+    raising = {c.number for c in notebook.code_cells if RAISES in c.tags}
+    names, then = trace(((n, _may_end(t) if n in raising else t) for n, t in trees), known), known
     for number in step.cells:
         own += (more := units(number, sources[number], Place(notebook.name, number, step.name), then))
         then = _after(then, more)
     return StepCode(step.name, tuple(own), names, shared, parameters, step.prev, cells=step.cells, trees=trees)
+
+
+def _may_end(tree: ast.Module) -> ast.Module:
+    """The code of a cell that may raise anywhere, with the notebook going on behind it."""
+    handler = ast.ExceptHandler(None, None, [ast.Pass()])
+    body: list[ast.stmt] = [ast.Try(tree.body, [handler], [], [])] if tree.body else []
+    return ast.fix_missing_locations(ast.Module(body, tree.type_ignores))
+
+
+def _trace_again(units: Iterable[Unit], known: Known) -> None:
+    """Find out once more what units of shared cells do, with what the steps above them have defined in view."""
+    for unit in units:
+        names = trace([(unit.cell, ast.Module(list(unit.nodes), []))], known)
+        for slot in fields(Names):
+            setattr(unit.names, slot.name, getattr(names, slot.name))
+        known = known.then(names)
 
 
 def _hand_on_together(code: StepCode, known: Known, earlier: Iterable[StepCode]) -> None:
@@ -251,8 +284,8 @@ def _hand_on_together(code: StepCode, known: Known, earlier: Iterable[StepCode])
             for pair in pairs:
                 given = pair & step.names.gives
                 if len(given) == 1:
-                    (other,) = pair - given
-                    site = step.names.sites.get(*given) or step.names.changes.get(*given)
+                    (one,), (other,) = given, pair - given
+                    site = step.names.sites.get(one) or step.names.changes.get(one)
                     step.names.changes.setdefault(other, site or (step.cells[0], 1))
 
 

@@ -10,7 +10,15 @@ import ast
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from kaleyard.notebook.changes import aliases, bound_names, held_roots, is_display, iterated_roots, root_name
+from kaleyard.notebook.changes import (
+    aliases,
+    bound_names,
+    held_roots,
+    is_display,
+    iterated_roots,
+    root_name,
+    same_roots,
+)
 from kaleyard.notebook.known import Known, Names
 from kaleyard.notebook.magics import NOWHERE
 from kaleyard.notebook.names import Expressions
@@ -111,9 +119,10 @@ class _Statements(Expressions):
         self.depth -= itself
         self.same(pairs)
         for name, roots in holds:
-            if roots - {name}:
-                self.held[name] = self.held.get(name, frozenset()) | (roots - {name})
-                self.known.roots.update(roots)
+            self.hold(name, roots)
+        for each in node.targets:
+            if isinstance(each, (ast.Attribute, ast.Subscript)) and (root := root_name(each)):
+                self.hold(root, same_roots(node.value) | held_roots(node.value))
         # `a = b = []`: every name is the same object.
         names = [n for each in node.targets for n in bound_names(each)] if len(node.targets) > 1 else []
         self.same((name, set(names) - {name}) for name in names)
@@ -131,6 +140,8 @@ class _Statements(Expressions):
             if is_display(node.value):
                 # `x += [...]` changes a list in place, whoever else holds it; of numbers nobody else knows.
                 self.change(node.target.id, node.lineno)
+        if root := root_name(node.target):
+            self.hold(root, held_roots(node.value))
         # It may be the same object as before, so its other names stay.
         self.depth += 1
         self.visit(node.target)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from kaleyard.notebook.carried import keeps_state
+from kaleyard.notebook.carried import classes_with_data, is_class, keeps_state
 from kaleyard.notebook.code import Unit
+from kaleyard.notebook.fileflow import file_flow
 from kaleyard.notebook.flow import resolve
 from kaleyard.notebook.known import Known, Names
 from kaleyard.notebook.needs import Needs, find_needs
@@ -20,20 +22,20 @@ from kaleyard.notebook.parameters import CellProblem
 from kaleyard.notebook.parts import GENERATED, Reading, kale_tags, read_part
 from kaleyard.notebook.source import Notebook
 from kaleyard.notebook.stepcode import StepCode, StepFlow
-from kaleyard.pipeline import Cell, Input, Parameter, Pipeline, Step
+from kaleyard.pipeline import Cell, FileInput, Input, Parameter, Pipeline, Step
 from kaleyard.project import Project
-from kaleyard.runtime.contract import RANDOM_STATE
+from kaleyard.runtime.contract import RAISES, RANDOM_STATE
 
 __all__ = ["Reading", "kale_tags", "read"]
 
 
-def read(path: Path, project: Project) -> Reading:
+def read(path: Path, project: Project, repair: Callable[[Notebook], Notebook] | None = None) -> Reading:
     """The notebook at `path`, read as a pipeline of `project`, with the notebooks it is composed of.
 
     A notebook without `step:` cells is one step. Raises NotebookError for what cannot be read at all; names that
-    nothing makes and the like are facts of the reading, for the rules to judge.
+    nothing makes and the like are facts of the reading, for the rules to judge. `repair` changes each notebook first.
     """
-    reading = read_part(path, project)
+    reading = read_part(path, project, repair=repair)
     parts = list(reading.walk())
     code = {name: c for part in parts for name, c in part.code.items()}
     code = {name: code[name] for name in reading.order}
@@ -43,7 +45,16 @@ def read(path: Path, project: Project) -> Reading:
         part.flows = {name: flows[name] for name in part.code}
         part.origins, part.outdated = origins, outdated
         _add_results(part)
-    pipeline = _pipeline(reading, _parameters(parts))
+    parameters = _parameters(parts)
+    folders = {name: _folder(part) for part in parts for name in part.code}
+    files = file_flow(list(code.values()), flows, folders, {p.name: p.default for p in parameters})
+    evolving = _evolving(list(code.values()))
+    optional = _optional(code, flows)
+    for part in parts:
+        part.optional = optional
+        part.evolving = evolving
+        part.files = {name: files[name] for name in part.code}
+    pipeline = _pipeline(reading, parameters)
     for part in parts:
         part.pipeline = pipeline
     return reading
@@ -117,22 +128,61 @@ def _step(reading: Reading, step: OutlineStep, parameters: Sequence[Parameter]) 
     reading.needs[step.name] = needs
     return Step(
         name=step.name,
-        cells=(*_setup(flow.late, reading), *_own_cells(notebook, step), *_renamings(reading.code[step.name])),
+        cells=(
+            *_in_place(_own_cells(notebook, step), _setup(flow.inline, reading)),
+            *_renamings(reading.code[step.name]),
+        ),
         setup=_setup(flow.setup, reading),
+        late_setup=_setup(flow.late, reading),
+        early=tuple(sorted(flow.early)),
         parameters=tuple(p.name for p in parameters if p.name in flow.parameters),
-        inputs=tuple(Input(n, m, reading.outdated.names(m, step.name)) for n, m in sorted(flow.inputs.items())),
+        inputs=tuple(
+            Input(n, m, reading.outdated.names(m, step.name), n in reading.optional.get(m, ()))
+            for n, m in _in_order(flow)
+        ),
+        optional=tuple(sorted(reading.optional.get(step.name, set()) & flow.outputs)),
         outputs=tuple(sorted(flow.outputs)),
         together=_together(sorted(flow.outputs), reading.code[step.name].names),
+        evolving=_own_classes(flow, reading),
         remade=_remade(flow, reading.code[step.name].use),
         random_state=flow.random_state if RANDOM_STATE in flow.outputs else (),
-        after=tuple(sorted(flow.upstream - set(flow.inputs.values()))),
+        after=tuple(sorted(flow.upstream - set(flow.inputs.values()) - set(reading.files[step.name].inputs))),
         packages=tuple(sorted(needs.packages)),
         modules=tuple(sorted(needs.modules)),
         files=tuple(sorted(needs.files | _declared_files(project))),
         module_path=_module_path(reading),
+        file_inputs=tuple(FileInput(s, tuple(sorted(p))) for s, p in reading.files[step.name].inputs.items()),
+        folders=tuple(sorted(reading.files[step.name].folders)),
         notebook=notebook.name,
         settings=step.settings,
     )
+
+
+def _optional(code: Mapping[str, StepCode], flows: Mapping[str, StepFlow]) -> dict[str, set[str]]:
+    """By step, the outputs that it makes on some paths only, and that no step surely reads."""
+    needed = {(maker, name) for f in flows.values() for name, maker in f.inputs.items() if name not in f.optional}
+    return {
+        step: {n for n in flows[step].outputs & c.names.may_make if (step, n) not in needed} for step, c in code.items()
+    }
+
+
+def _evolving(steps: Sequence[StepCode]) -> frozenset[str]:
+    """The classes that are defined once, if steps change any after it was defined; else none."""
+    units = {id(u): u for step in steps for u in (*step.shared, *step.units)}.values()
+    defined = Counter(n for u in units for n in u.names.definitions if is_class(u, n))
+    changed = {n for step in steps for n in step.names.changes if n in defined}
+    return frozenset(n for n, count in defined.items() if count == 1) if changed else frozenset()
+
+
+def _own_classes(flow: StepFlow, reading: Reading) -> tuple[str, ...]:
+    """The evolving classes that the step has."""
+    return tuple(sorted(reading.evolving & {n for u in flow.carried for n in u.names.definitions}))
+
+
+def _in_order(flow: StepFlow) -> list[tuple[str, str]]:
+    """The inputs with their makers in the order they are loaded: classes first, since other values may be of them."""
+    classes = {n for u in flow.carried for n in u.names.definitions}
+    return sorted(flow.inputs.items(), key=lambda pair: (pair[0] not in classes, pair[0]))
 
 
 def _together(outputs: Sequence[str], names: Names) -> tuple[tuple[str, ...], ...]:
@@ -145,6 +195,7 @@ def _together(outputs: Sequence[str], names: Names) -> tuple[tuple[str, ...], ..
 def _remade(flow: StepFlow, use: str) -> tuple[tuple[str, str], ...]:
     """Values of shared cells that the step makes again, as other steps do: a change of them stays in one step."""
     made = {n for u in flow.setup if keeps_state(u) for n in u.names.makes | u.names.may_make}
+    made |= {n for u in flow.setup for n in classes_with_data(u)}
     return tuple((name, use) for name in sorted(made - set(flow.inputs)))
 
 
@@ -155,7 +206,15 @@ def _needs(reading: Reading, step: OutlineStep, defaults: Sequence[object]) -> N
     places = [project.root / p for p in project.module_path]
     inputs = reading.flows[step.name].inputs
     behind = {m for name, maker in inputs.items() for m in reading.origins.modules(maker, name)}
-    return find_needs(code, defaults, project.root, notebook.path.resolve().parent, places, behind)
+    files = reading.files[step.name]
+    return find_needs(code, defaults, project.root, notebook.path.resolve().parent, places, behind, files)
+
+
+def _folder(reading: Reading) -> str:
+    """The notebook's folder, from the project's root."""
+    path = reading.notebook.path.resolve().parent
+    root = reading.project.root.resolve()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
 @cache
@@ -185,6 +244,16 @@ def _setup(carried: Sequence[Unit], reading: Reading) -> tuple[Cell, ...]:
     return tuple(found)
 
 
+def _in_place(own: Sequence[Cell], shared: Sequence[Cell]) -> list[Cell]:
+    """The step's cells with those of shared cells between them, in the notebook's order."""
+    found, waiting = list[Cell](), list(shared)
+    for cell in own:
+        while waiting and waiting[0].number < cell.number:
+            found.append(waiting.pop(0))
+        found.append(cell)
+    return found + waiting
+
+
 def _renamings(code: StepCode) -> tuple[Cell, ...]:
     """The lines that give the step's values the names they have outside of its notebook."""
     return tuple(Cell(GENERATED, "code", u.source) for u in code.units if u.cell == GENERATED)
@@ -200,6 +269,6 @@ def _own_cells(notebook: Notebook, step: OutlineStep) -> tuple[Cell, ...]:
             waiting.append(Cell(cell.number, "markdown", cell.source))
         elif cell.kind == "code":
             if cell.number in mine:
-                found += [*waiting, Cell(cell.number, "code", cell.source.strip("\n"))]
+                found += [*waiting, Cell(cell.number, "code", cell.source.strip("\n"), RAISES in cell.tags)]
             waiting = []
     return tuple(found)

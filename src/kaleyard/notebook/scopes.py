@@ -27,6 +27,8 @@ _CLASS_MAKERS = frozenset(
     "namedtuple NamedTuple Enum IntEnum StrEnum Flag IntFlag make_dataclass TypedDict NewType TypeVar ParamSpec".split()
 )
 
+_DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
@@ -59,6 +61,8 @@ def deferred(node: Function | ast.ClassDef) -> Deferred:
         body.block(node.body)
         found = body.result()
         found.methods = _changing_methods(node)
+        if _changes_class(node):
+            found.changes = found.changes | {node.name}
         return found
     scope = _Scope()
     args = node.args
@@ -70,6 +74,27 @@ def deferred(node: Function | ast.ClassDef) -> Deferred:
     found.parameters = tuple(a.arg for a in every)
     found.changed = frozenset(scope.changes.intersection(found.parameters))
     return found
+
+
+def _changes_class(node: ast.ClassDef) -> bool:
+    """Whether using the class may change what it holds: by `cls`, `type(self)`, or a list that its instances share."""
+    shared = {
+        name
+        for statement in node.body
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and isinstance(statement.value, (ast.Call, *_DISPLAYS))
+        for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
+        for name in bound_names(target)
+    }
+    own = {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
+    for part in ast.walk(node):
+        changed = set(changed_roots(part))
+        chain = ast.unparse(part) if isinstance(part, (ast.Attribute, ast.Subscript, ast.Call)) else ""
+        stored = isinstance(getattr(part, "ctx", None), (ast.Store, ast.Del))
+        if "cls" in changed or (stored and ("type(self)." in chain or ".__class__." in chain)):
+            return True
+        if "self" in changed and any(chain.startswith((f"self.{n}.", f"self.{n}[")) for n in shared - own):
+            return True
+    return False
 
 
 def _changing_methods(node: ast.ClassDef) -> frozenset[str]:

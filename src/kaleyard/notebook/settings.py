@@ -44,7 +44,6 @@ _MAGICS = {"env": "os", "set_env": "os", "config": "matplotlib", "matplotlib": "
 _SEED = re.compile(r"\w*seed\w*|set_state|setstate")
 _GENERATORS = {"numpy": "numpy", "random": "random", "torch": "torch"}
 _ALL = frozenset(_GENERATORS.values())
-_DEEPEST = 20
 _Assignment = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete
 
 
@@ -56,6 +55,8 @@ class ProcessSettings:
         self._functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
         self._stars: set[str] = set()
         self._known: dict[int, frozenset[str] | None] = {}
+        # Functions whose bodies are being read: one may call itself.
+        self._inside: set[str] = set()
         for node in (n for unit in units for top in unit.nodes for n in ast.walk(top)):
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -91,18 +92,20 @@ class ProcessSettings:
                 modules |= {top} | _ALSO.get(top, set())
         return frozenset(modules)
 
-    def seeds(self, node: ast.AST, depth: int = 0) -> frozenset[str]:
+    def seeds(self, node: ast.AST) -> frozenset[str]:
         """The generators of random numbers that running the node seeds: `numpy`, `random`, `torch`, `tensorflow`."""
-        found = set[str]()
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and depth == 0:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             return frozenset()
-        for call in (n for n in ast.walk(node) if isinstance(n, ast.Call)):
-            name = dotted_name(call.func)
-            if name in self._functions:
-                if depth < _DEEPEST:
-                    found |= self.seeds(self._functions[name], depth + 1)
-            elif name and _SEED.fullmatch(name.rpartition(".")[2]):
-                found |= self._seeded(name)
+        found, called = set[str](), set[str]()
+        todo: list[ast.AST] = [node]
+        while todo:
+            for call in (n for n in ast.walk(todo.pop()) if isinstance(n, ast.Call)):
+                name = dotted_name(call.func)
+                if name in self._functions and name not in called:
+                    called.add(name)
+                    todo.append(self._functions[name])
+                elif name not in called and name and _SEED.fullmatch(name.rpartition(".")[2]):
+                    found |= self._seeded(name)
         return frozenset(found)
 
     def full_name(self, node: ast.expr) -> str:
@@ -175,7 +178,12 @@ class ProcessSettings:
             return frozenset({module}) if module and not (texts[0] == "env" and not texts[1:]) else None
         name = dotted_name(node.func)
         if name in self._functions:
-            return self._all(self._functions[name].body, depth + 1) if depth < _DEEPEST else None
+            if name in self._inside:
+                return frozenset()
+            self._inside.add(name)
+            touched = self._all(self._functions[name].body, depth + 1)
+            self._inside.discard(name)
+            return touched
         if depth and name == "print":
             return frozenset()
         full = self.full_name(node.func) or (name if name.startswith("logging.") else "")

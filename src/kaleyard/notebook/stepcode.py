@@ -44,6 +44,17 @@ class StepCode:
         """The last cell that gives the name a value."""
         return self._given.get(name, self.cells[-1] if self.cells else 0)
 
+    def unit_at(self, cell: int, line: int) -> Unit | None:
+        """The step's unit that stands on a line of a cell."""
+        for unit in self.units:
+            if unit.cell == cell and unit.nodes[0].lineno <= line <= (unit.nodes[-1].end_lineno or line):
+                return unit
+        return None
+
+    def gives_above(self, name: str, cell: int) -> bool:
+        """Whether a cell above that one gives the name a value."""
+        return any(unit.cell < cell and name in unit.names.gives for unit in self.units)
+
 
 @dataclass(frozen=True, slots=True)
 class Missing:
@@ -83,14 +94,18 @@ class Conflict:
 class StepFlow:
     """What a step takes, gives and carries; `setup` are the units of other cells it needs, in notebook order.
 
-    `late` are those of them that read inputs as they run, and so come after loading. `picked` are the names that
-    `prev:` takes from the first of two makers, where the notebook run whole would have the value of the second.
-    `random_state` are the generators of random numbers whose state the step has at its end, as far as they were seeded.
+    `late` are those of them that read inputs as they run, and so come after loading these `early` ones; `inline` those
+    that stand between the step's own cells, and work with what these make. `picked` are the names that `prev:` takes
+    from the first of two makers, where the notebook run whole would have the value of the second. `random_state` are
+    the generators of random numbers whose state the step has at its end, as far as they were seeded. `needed` are the
+    inputs that the step surely reads, `wanted` those that it may read.
     """
 
     inputs: dict[str, str] = field(default_factory=dict)
     setup: list[Unit] = field(default_factory=list)
     late: list[Unit] = field(default_factory=list)
+    early: set[str] = field(default_factory=set)
+    inline: list[Unit] = field(default_factory=list)
     parameters: set[str] = field(default_factory=set)
     outputs: set[str] = field(default_factory=set)
     upstream: set[str] = field(default_factory=set)
@@ -99,8 +114,15 @@ class StepFlow:
     picked: list[Ambiguous] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
     random_state: tuple[str, ...] = ()
+    needed: set[str] = field(default_factory=set)
+    wanted: set[str] = field(default_factory=set)
+
+    @property
+    def optional(self) -> set[str]:
+        """The inputs that the step can do without, if it takes another way through its code."""
+        return self.wanted - self.needed
 
     @property
     def carried(self) -> list[Unit]:
         """Every unit of other cells that goes with the step."""
-        return [*self.setup, *self.late]
+        return [*self.setup, *self.late, *self.inline]

@@ -5,7 +5,9 @@ An engine is papermill's own way of saying how a notebook is run; see `papermill
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from nbformat import NotebookNode
@@ -13,11 +15,13 @@ from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 
+from kaleyard.runtime.contract import METADATA, RAISES
+from kaleyard.runtime.executor_io import write_whole
 from kaleyard.runtime.kernel import StepKernelManager
 from kaleyard.runtime.output import BoundedOutput
 from kaleyard.runtime.terminal import without_rewritten
 
-__all__ = ["ENGINE"]
+__all__ = ["ENGINE", "put_back_errors"]
 
 ENGINE = "kaleyard"
 
@@ -47,7 +51,9 @@ class StepEngine(Engine):  # type: ignore[misc]
             coalesce_streams=False,
             on_cell_executed=_join_streams,
         )
-        return client.execute()
+        notebook = client.execute()
+        _set_aside_errors(nb_man.nb)
+        return notebook
 
 
 def _join_streams(cell: NotebookNode, **_: Any) -> None:
@@ -69,6 +75,29 @@ def _join_streams(cell: NotebookNode, **_: Any) -> None:
         place = names.index("stderr")
         joined[place], joined[place + 1] = joined[place + 1], joined[place]
     cell.outputs = joined
+
+
+def _set_aside_errors(notebook: NotebookNode) -> None:
+    """Take the errors of cells that may raise out of papermill's sight: it ends a notebook for each error it sees."""
+    for cell in notebook.cells:
+        if RAISES in cell.metadata.get("tags", ()) and cell.cell_type == "code":
+            raised = {str(n): output for n, output in enumerate(cell.outputs) if output.output_type == "error"}
+            if raised:
+                cell.metadata.setdefault(METADATA, {})["raised"] = raised
+                cell.outputs = [output for output in cell.outputs if output.output_type != "error"]
+
+
+def put_back_errors(path: Path) -> None:
+    """Put errors that were set aside back where they were, in the notebook that was written."""
+    text = path.read_text(encoding="utf-8")
+    if f'"{RAISES}"' not in text:
+        return
+    data = json.loads(text)
+    for cell in data["cells"]:
+        raised = cell["metadata"].get(METADATA, {}).pop("raised", {})
+        for place, output in raised.items():
+            cell["outputs"].insert(int(place), output)
+    write_whole(path, json.dumps(data, indent=1))
 
 
 papermill_engines.register(ENGINE, StepEngine)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kaleyard.errors import CellError, DataError, KernelDiedError, Place, StepError, StepStoppedError, StepTimeoutError
-from kaleyard.runtime.contract import METADATA
+from kaleyard.runtime.contract import METADATA, RAISES
 from kaleyard.runtime.memory import exceeded_limit, told_size
 from kaleyard.runtime.stopping import Stopped
 from kaleyard.runtime.terminal import without_escapes
@@ -49,7 +49,7 @@ def explain(error: BaseException, executed: Path, place: Place) -> StepError:
 
 
 def _cell_error(error: Any, cells: list[dict[str, Any]], place: Place) -> StepError:
-    failed = next((c for c in cells if any(o.get("output_type") == "error" for o in c.get("outputs", []))), None)
+    failed = next((c for c in cells if _raised(c)), None)
     role = _ours(failed).get("role")
     traceback = "\n".join(error.traceback)
     plain = without_escapes(str(error.evalue))
@@ -141,6 +141,12 @@ def _running(cells: list[dict[str, Any]]) -> dict[str, Any] | None:
     """
     code = (c for c in cells if c.get("cell_type") == "code" and "".join(c.get("source", "")).strip())
     return next((c for c in code if "shell.execute_reply" not in c.get("metadata", {}).get("execution", {})), None)
+
+
+def _raised(cell: dict[str, Any]) -> bool:
+    """Whether the cell raised, and was not allowed to."""
+    allowed = RAISES in cell.get("metadata", {}).get("tags", ())
+    return not allowed and any(o.get("output_type") == "error" for o in cell.get("outputs", []))
 
 
 def _exited(cell: dict[str, Any]) -> bool:

@@ -21,19 +21,23 @@ from kaleyard.errors import KaleyardError, OutsideError, Place, StepError
 from kaleyard.runtime.contract import (
     CELLS_VARIABLE,
     FAILURE_FILE,
+    FILES,
     IO_VARIABLE,
     METADATA,
     METRICS,
     NOTEBOOK,
     PAGE,
+    WORK_VARIABLE,
     artifact_name,
+    files_input,
 )
 from kaleyard.runtime.executor_io import ExecutorInput, write_executor_output, write_whole
 from kaleyard.runtime.failure import explain
 from kaleyard.runtime.imports import skip_iri_grammar
 from kaleyard.runtime.parameters import coerce
+from kaleyard.runtime.result_files import collect_files, look_at, place_files, wanted_paths
 from kaleyard.runtime.stopping import Stopped, caught
-from kaleyard.runtime.work_folder import scratch, work_folder
+from kaleyard.runtime.work_folder import LEVELS, scratch, work_folder, work_root
 
 __all__ = ["run_step"]
 
@@ -74,8 +78,11 @@ def run_step(
             cwd = work_folder(
                 folder, project or step_folder / "project", interface.data["project"], interface.place.notebook or ""
             )
+            before = _place_files(given, interface, work_root(folder), values)
             _execute(numbered, executed, values, cwd, folder, interface, page=PAGE in given.outputs)
             records = _records(folder, interface, executed)
+            if FILES in given.outputs:
+                records[FILES] = collect_files(work_root(folder), LEVELS, before, given.outputs[FILES].path)
         except KaleyardError as caught:
             failed = caught
         if not executed.exists():
@@ -127,6 +134,21 @@ def _prepare(given: ExecutorInput, interface: _Interface, folder: Path, guard: S
     (folder / "io.json").write_text(json.dumps(io), encoding="utf-8")
 
 
+def _place_files(
+    given: ExecutorInput, interface: _Interface, root: Path, values: Mapping[str, Any]
+) -> Mapping[str, tuple[int, int]]:
+    """Put in place what the step reads of files that earlier steps wrote; what there is before it begins."""
+    for name in interface.data["folders"]:
+        target = root / name
+        target.mkdir(parents=True, exist_ok=True)
+    for step, paths in interface.data["files"].items():
+        if files_input(step) not in given.inputs:
+            raise StepError(f"the executor input lacks the files of step {step}", fix="Compile the pipeline again.")
+        taken = wanted_paths(paths, interface.data["parameters"], values)
+        place_files(given.inputs[files_input(step)].path, root, taken)
+    return look_at(root, LEVELS)
+
+
 def _execute(
     notebook: Path,
     executed: Path,
@@ -142,7 +164,7 @@ def _execute(
     skip_iri_grammar()
     import papermill
 
-    from kaleyard.runtime.engine import ENGINE
+    from kaleyard.runtime.engine import ENGINE, put_back_errors
 
     if page:
         # It is made after the cells, but what it needs can be imported while they run.
@@ -160,17 +182,21 @@ def _execute(
     except (Exception, Stopped) as error:
         caught()
         raise explain(error, executed, interface.place) from error
+    finally:
+        if executed.exists():
+            put_back_errors(executed)
 
 
 def _environment(folder: Path, interface: _Interface) -> None:
     """What the kernel inherits: private Jupyter folders, the project's module folders, one fixed hash seed."""
-    paths = [str(folder / "work" / p) for p in interface.data["module_path"] if not Path(p).is_absolute()]
+    paths = [str(work_root(folder) / p) for p in interface.data["module_path"] if not Path(p).is_absolute()]
     ours = str(Path(__file__).parents[2])
     inherited = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
     runtime = folder / "jupyter"
     runtime.mkdir()
     os.environ |= {
         IO_VARIABLE: str(folder / "io.json"),
+        WORK_VARIABLE: str(work_root(folder)),
         "JUPYTER_RUNTIME_DIR": str(runtime),
         "IPYTHONDIR": str(folder / "ipython"),
         "PYTHONPATH": os.pathsep.join([*paths, *inherited, ours]),

@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import sys
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -27,21 +28,30 @@ from kaleyard.runtime.random_state import random_state, set_random_state
 __all__ = [
     "check_inputs",
     "load",
+    "load_if_made",
     "load_random_state",
     "metric",
     "note_remade",
     "note_shared",
     "save",
+    "save_if_made",
     "save_random_state",
+    "trust_classes",
 ]
 
 _SHARES = "shares"
+_UNMADE = "unmade"
 # This kernel's values by name: those loaded that share a part with others, all saved with their records, and those of
 # shared cells with their digests. Values that travel together are loaded once, by the digest of their file.
 _LOADED: dict[str, tuple[Any, list[str]]] = {}
 _SAVED: dict[str, tuple[Any, Path]] = {}
 _REMADE: dict[str, tuple[Any, str]] = {}
 _TOGETHER: dict[str, Together] = {}
+
+
+def trust_classes(*names: str) -> None:
+    """Take these classes of the notebook for those of values, whatever steps have put into them since."""
+    Sent.evolving = frozenset(names)
 
 
 def load(name: str, *, changed: Collection[str] = ()) -> Any:
@@ -52,6 +62,8 @@ def load(name: str, *, changed: Collection[str] = ()) -> Any:
     told = _io()["inputs"].get(name)
     if told is None:
         raise DataError(f"no earlier step handed over `{name}`")
+    # A function reads what the step itself takes or makes under a name, not what came with the function.
+    changed = [n for n in changed if n not in _io()["inputs"] and n not in vars(sys.modules["__main__"])]
     sharers = (told.get("extra") or {}).get(_SHARES, "")
     value = _TOGETHER.get(told.get("sha256") or "") or _read(name, told, changed)
     if isinstance(value, Together):
@@ -60,6 +72,22 @@ def load(name: str, *, changed: Collection[str] = ()) -> Any:
     if sharers:
         _LOADED[name] = (value, sharers.split(","))
     return value
+
+
+def load_if_made(name: str, namespace: dict[str, Any], *, changed: Collection[str] = ()) -> None:
+    """Give the name the value that an earlier step made under it; none if that step went another way."""
+    extra = _io()["inputs"].get(name, {}).get("extra") or {}
+    if not extra.get(_UNMADE):
+        namespace[name] = load(name, changed=changed)
+
+
+def save_if_made(name: str, namespace: Mapping[str, Any]) -> None:
+    """Hand the value of a name to later steps, or say that it has none."""
+    if name in namespace:
+        save(name, namespace[name])
+        return
+    target = Path(_io()["outputs"][name])
+    _record(name, _written(name, None, target) | {"extra": {_UNMADE: "yes"}})
 
 
 def _read(name: str, told: Mapping[str, Any], changed: Collection[str] = ()) -> Any:
@@ -116,7 +144,8 @@ def note_remade(namespace: Mapping[str, Any]) -> None:
     """Note what those values are like that this step and later ones make again, each for itself."""
     told = _io()
     for name in told.get("guard") or []:
-        if name in namespace and name not in told["inputs"]:
+        # A path does not change when the files do that it leads to.
+        if name in namespace and name not in told["inputs"] and not isinstance(namespace[name], Path):
             # What cannot travel (a lock, a connection) has no state that could be compared.
             with contextlib.suppress(DataError):
                 _REMADE[name] = (namespace[name], _digest(name, namespace[name]))
@@ -151,6 +180,8 @@ def check_inputs(namespace: Mapping[str, Any]) -> None:
                 fix=f"Work on a copy of it, or bind the changed value anew: `{name} = ...`.",
             )
     for name, (value, before) in _REMADE.items():
+        if isinstance(value, type) and namespace.get(name) is not value:
+            continue  # another class has the name by now
         after = ""
         with contextlib.suppress(DataError):
             after = _digest(name, value)
@@ -180,12 +211,13 @@ def _is_changed(name: str, value: object) -> bool:
     """
     told = _io()["inputs"].get(name, {})
     before = told.get("sha256")
-    if not before:
+    if not before or isinstance(value, Path):
         return False
     now = _digest(name, value)
     if now == before:
         return False
-    again = _read(name, told)
+    with Sent.comparing():
+        again = _read(name, told)
     return now != _digest(name, again.values[name] if isinstance(again, Together) else again)
 
 

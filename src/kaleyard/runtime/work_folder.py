@@ -11,7 +11,10 @@ from pathlib import Path, PurePosixPath
 
 from kaleyard.errors import OutsideError, StepError
 
-__all__ = ["scratch", "work_folder"]
+__all__ = ["LEVELS", "scratch", "work_folder", "work_root"]
+
+# Folders above the project's root that are a step's own, so that `../output` of a notebook in the root is its own too.
+LEVELS = 2
 
 
 @contextmanager
@@ -29,14 +32,19 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def work_root(parent: Path) -> Path:
+    """The folder below `parent` that stands for the project's root."""
+    return parent / "up" / "up" / "work"
+
+
 def work_folder(parent: Path, project: Path, names: Sequence[str], notebook: str) -> Path:
     """The folder the notebook's code runs in, below `parent`, with the project's files in place.
 
     `names` are relative to `project`; `notebook` tells which folder relative paths start from.
     Raises StepError if a declared file is not there.
     """
-    root = parent / "work"
-    root.mkdir()
+    root = work_root(parent)
+    root.mkdir(parents=True)
     for name in names:
         source, target = project / name, root / PurePosixPath(name)
         if not source.is_file():

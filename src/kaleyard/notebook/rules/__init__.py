@@ -5,16 +5,18 @@ A rule is a class with a code, a title and its advice; the modules here hold one
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kaleyard.errors import CheckError, NotebookError
+from kaleyard.errors import CheckError, NotebookError, Place
 from kaleyard.notebook.compose import composed
 from kaleyard.notebook.findings import Finding, Rule
 from kaleyard.notebook.reader import Reading, read
+from kaleyard.notebook.repair import marked, repaired
 from kaleyard.notebook.rules import (
     composition,
     data,
@@ -63,27 +65,54 @@ def check(path: Path, project: Project) -> tuple[list[Finding], Reading | None]:
     """
     notebook = read_notebook(path, project.relative(path))
     found: list[Finding] = []
+    every: list[Notebook] = [notebook]
     reading = None
     try:
         # A notebook that is used twice is looked at once.
-        every = {n.path.resolve(): n for n in composed(notebook, project)}.values()
+        every = list({n.path.resolve(): n for n in composed(notebook, project)}.values())
         switches = {n.name: _Switches(n, project) for n in every}
         for one in every:
             off = switches[one.name]
             found += [f for rule in NOTEBOOK_RULES for f in off.applied(rule().check(one))]
             found += off.applied(_unknown_codes(off, one))
-        if not any(f.is_error and f.code < "KY2" for f in found):
-            reading = read(path, project)
-            for part in reading.walk():
-                off = switches[part.notebook.name]
-                found += [f for rule in READING_RULES for f in off.applied(rule().check(part))]
+        reading = _read(path, project, found)
+        for part in reading.walk() if reading else ():
+            off = switches[part.notebook.name]
+            found += [f for rule in READING_RULES for f in off.applied(rule().check(part))]
     except NotebookError as error:
         if error.place.cell is None:
             raise
         found.append(tags.UnreadableCell().found(error.place, error.what))
     order = {part.notebook.name: n for n, part in enumerate(reading.walk())} if reading else {}
     found.sort(key=lambda f: (order.get(f.place.notebook or "", 0), f.place.cell or 0, f.line or 0, f.code, f.what))
-    return list(dict.fromkeys(found)), reading
+    # A notebook that was read with something taken out of it is no pipeline.
+    whole = not any(_forbids_reading(f) for f in found)
+    return marked(list(dict.fromkeys(found)), every), reading if whole else None
+
+
+def _forbids_reading(finding: Finding) -> bool:
+    return finding.is_error and finding.code < "KY2"
+
+
+def _read(path: Path, project: Project, found: list[Finding]) -> Reading | None:
+    """The notebook as a pipeline, without what stops it from being read; each such cell is added to `found`.
+
+    None where something else stops it, of which a finding tells.
+    """
+    while True:
+        broken = any(_forbids_reading(f) for f in found)
+        repair = functools.partial(repaired, findings=list(found)) if broken else None
+        try:
+            return read(path, project, repair)
+        except NotebookError as error:
+            place = error.place
+            again = any(f.code == tags.UnreadableCell.code and f.place.cell == place.cell for f in found)
+            if place.cell is not None and not again:
+                found.append(tags.UnreadableCell().found(Place(place.notebook, place.cell), error.what))
+            elif broken:
+                return None
+            else:
+                raise
 
 
 def load_pipeline(path: Path, project: Project) -> Pipeline:

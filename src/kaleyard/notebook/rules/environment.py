@@ -65,7 +65,8 @@ class MissingModule(Rule[Reading]):
         if module.startswith("."):
             return "a notebook is in no package, so it cannot import relatively"
         top = module.partition(".")[0]
-        if top in sys.stdlib_module_names or top in subject.needs[step].packages or top == _OURS:
+        needs = subject.needs[step]
+        if top in sys.stdlib_module_names or top in needs.packages or top in needs.written_modules or top == _OURS:
             return ""
         folders = [subject.notebook.path.resolve().parent]
         folders += [subject.project.root / p for p in subject.project.module_path]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from kaleyard.errors import Place
+from kaleyard.notebook.fileflow import overlap, rooted
 from kaleyard.notebook.findings import Finding, Rule
 from kaleyard.notebook.needs import named_paths, written_paths
 from kaleyard.notebook.reader import Reading
@@ -20,7 +21,7 @@ class UndeclaredFile(Rule[Reading]):
     code = "KY403"
     title = "file of the project that is read but not declared"
     severity = "warning"
-    example = (("name = 'a'\nprint(open(f'tables/of_{name}.csv').read())", "step:load"),)
+    example = (("name = min('a')\nprint(open(f'tables/of_{name}.csv').read())", "step:load"),)
     files = ("tables/of_a.csv",)
 
     def check(self, subject: Reading) -> Iterable[Finding]:
@@ -30,42 +31,45 @@ class UndeclaredFile(Rule[Reading]):
             files = set(step.files)
             for cell, tree in subject.code[step.name].trees:
                 for line, text, whole in _paths(tree):
+                    path = rooted(_folder_name(subject), text if whole else f"{text}/*")
+                    if any(overlap(path, written) for written in subject.files[step.name].made):
+                        continue  # the pipeline writes it
                     what = _undeclared(text, whole, folder, root, files)
                     if what:
                         yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
 
 
-class FileOfEarlierStep(Rule[Reading]):
-    """Hand it on as a value, `path = Path(...)`: a `pathlib.Path` travels with the file or folder it names."""
+class AbsolutePath(Rule[Reading]):
+    """Use a path relative to the notebook, such as `../output/x.csv`: a file with such a path travels by itself."""
 
     code = "KY404"
-    title = "file that an earlier step writes"
+    title = "file with an absolute path that two steps share"
+    severity = "warning"
     example = (
-        ("with open('out.txt', 'w') as file:\n    file.write('1')", "step:write"),
-        ("print(open('out.txt').read())", "step:read"),
+        ("with open('/tmp/out.txt', 'w') as file:\n    file.write('1')", "step:write"),
+        ("print(open('/tmp/out.txt').read())", "step:read"),
     )
 
     def check(self, subject: Reading) -> Iterable[Finding]:
-        """Literal paths that one step writes and a later one, which does not write them, names."""
+        """Absolute paths that one step writes and a later one names: they are there only on the same machine."""
         writers: dict[str, str] = {}
         for step, code in subject.code.items():
             own: set[str] = set()
             for cell, tree in code.trees:
-                own |= {_plain(p) for p in written_paths(tree)}
+                own |= {p for p in written_paths(tree) if p.startswith(("/", "~"))}
                 for node in tree.body:
-                    for text in sorted({_plain(p) for p, _ in named_paths(node)}):
+                    for text in sorted({p for p, _ in named_paths(node)}):
                         if text in writers and text not in own:
-                            what = f"step {writers[text]} writes `{text}`, and this step has a folder of its own"
+                            what = f"step {writers[text]} writes `{text}`, which a container of this step does not have"
                             place = Place(subject.notebook.name, cell, step)
                             yield self.found(place, what, line=node.lineno)
                             own.add(text)
             for text in own:
-                if "." in text or "/" in text:
-                    writers.setdefault(text, step)
+                writers.setdefault(text, step)
 
 
-def _plain(text: str) -> str:
-    return PurePosixPath(text).as_posix()
+def _folder_name(subject: Reading) -> str:
+    return PurePosixPath(subject.notebook.name).parent.as_posix()
 
 
 def _paths(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
@@ -103,4 +107,4 @@ def _undeclared(text: str, whole: bool, folder: Path, root: Path, files: set[str
     return ""
 
 
-RULES: tuple[type[Rule[Reading]], ...] = (UndeclaredFile, FileOfEarlierStep)
+RULES: tuple[type[Rule[Reading]], ...] = (UndeclaredFile, AbsolutePath)

@@ -10,15 +10,13 @@ from kaleyard.errors import Place
 from kaleyard.notebook.changes import changed_roots, is_display
 from kaleyard.notebook.findings import Finding, Rule
 from kaleyard.notebook.magics import magic_calls
+from kaleyard.notebook.randomness import RANDOM_KINDS
 from kaleyard.notebook.reader import Reading
+from kaleyard.notebook.settings import ProcessSettings
 from kaleyard.notebook.stepcode import StepCode
 
 __all__ = ["RULES"]
 
-# Calls that seed a module's own generator of random numbers, as code writes them after the module's name.
-_SEEDING = re.compile(r"(?:.+\.)?(?:seed|manual_seed|manual_seed_all|set_seed|set_random_seed)")
-# What makes a generator that does not look at the module's own.
-_APART = frozenset({"default_rng", "Generator", "RandomState", "Random", "SystemRandom", "SeedSequence", "PCG64"})
 # Calls that set what a module does from then on.
 _SETTING = re.compile(
     r"(?:.+\.)?(?:set_option|reset_option|rcParams\.update|style\.use|set_theme|set_style|set_palette|seterr|"
@@ -32,40 +30,40 @@ _LOOKING = frozenset({"globals", "locals", "vars", "dir"})
 
 
 class SeedElsewhere(Rule[Reading]):
-    """Seed it in each step that draws, or make a generator (`np.random.default_rng(SEED)`, `random.Random(SEED)`)."""
+    """Seed it in each step that draws: the state of this generator cannot go on from step to step."""
 
     code = "KY212"
-    title = "random numbers drawn in a step that an earlier step seeded"
+    title = "random numbers drawn in a step that an earlier step seeded, by a generator that cannot travel"
     severity = "warning"
     example = (
-        ("import numpy as np", "imports"),
-        ("np.random.seed(1)\nrows = [1, 2]", "step:load"),
-        ("print(np.random.permutation(rows))", "step:show"),
+        ("# kaleyard: disable=KY401\nfrom tensorflow import random", "imports"),
+        ("random.set_seed(1)\nrows = [1, 2]", "step:load"),
+        ("print(random.uniform([2]))", "step:show"),
     )
 
     def check(self, subject: Reading) -> Iterable[Finding]:
-        """Seeds of a module's own generator that a later step counts on."""
+        """Seeds of generators other than Python's, numpy's and PyTorch's, whose state goes along by itself."""
+        settings = ProcessSettings(subject.own_units.values())
         order = list(subject.code.values())
         for index, step in enumerate(order):
-            for cell, line, name in _calls(step):
-                module, _, last = name.rpartition(".")
-                if not module or not _SEEDING.fullmatch(last) or not _is_module(module, step):
-                    continue
-                later = next((s.name for s in order[index + 1 :] if _draws(module, s)), None)
-                if later:
-                    what = f"`{name}` seeds this step alone, and step {later} draws from `{module}`"
-                    yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
+            for unit in step.units:
+                kinds = {k for node in unit.nodes for k in settings.seeds(node)} - {*RANDOM_KINDS}
+                for kind in sorted(kinds):
+                    users = (s.name for s in order[index + 1 :] if kind in subject.needs[s.name].packages)
+                    if later := next(users, None):
+                        what = f"{kind} is seeded in this step alone, and step {later} uses it"
+                        yield self.found(Place(subject.notebook.name, unit.cell, step.name), what, line=unit.line)
 
 
 class SettingElsewhere(Rule[Reading]):
-    """Do it in a cell tagged `imports` or `functions`: every step that uses the module then does it."""
+    """Make it a statement of its own, outside of other code: it then runs in each later step that uses the module."""
 
     code = "KY213"
     title = "setting of the process made in a step, and used in a later one"
     severity = "warning"
     example = (
         ("import numpy as np", "imports"),
-        ("np.seterr(divide='ignore')\nrows = [0.0]", "step:load"),
+        ("rows = [0.0]\nwith open('log.txt', 'w'):\n    np.seterr(divide='ignore')", "step:load"),
         ("print(1 / np.array(rows))", "step:show"),
     )
 
@@ -79,15 +77,19 @@ class SettingElsewhere(Rule[Reading]):
                 module = name.partition(".")[0]
                 setting = _SETTING.fullmatch(name) and "." in name and _is_module(module, step)
                 if setting or (module in held and name == f"{module}.set"):
-                    users = [s.name for s in later if module in s.names.reads]
+                    without = [s for s in later if not _goes_along(subject, step, s, cell, line)]
+                    users = [s.name for s in without if module in s.names.reads]
                     if users:
                         what = f"`{name}` is a setting of this step alone, and step {users[0]} uses `{module}`"
                         yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
-                if name == "os.chdir" and later:
-                    what = f"`{name}` moves this step alone: step {later[0].name} is in a folder of its own"
+                others = [s.name for s in later if not _goes_along(subject, step, s, cell, line)]
+                if name == "os.chdir" and others:
+                    what = f"`{name}` moves this step alone: step {others[0]} is in a folder of its own"
                     yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
             for cell, variable in _variables(step):
-                users = [s.name for s in later if _names_text(s, variable)]
+                carried = {id(u) for s in later for u in subject.flows[s.name].carried}
+                here = {id(u) for u in step.units if u.cell == cell}
+                users = [s.name for s in later if _names_text(s, variable)] if not carried & here else []
                 if users:
                     what = f"the variable {variable} is set for this step alone, and step {users[0]} names it"
                     yield self.found(Place(subject.notebook.name, cell, step.name), what)
@@ -168,6 +170,12 @@ class RememberingDefault(Rule[Reading]):
                     yield self.found(Place(subject.notebook.name, unit.cell, owner), what, line=function.lineno)
 
 
+def _goes_along(subject: Reading, step: StepCode, later: StepCode, cell: int, line: int) -> bool:
+    """Whether the statement on that line of a step runs in the later step too."""
+    unit = step.unit_at(cell, line)
+    return any(u is unit for u in subject.flows[later.name].carried)
+
+
 def _noted(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     """The parameter whose default is a list, dict or set, and changed by the body; else ""."""
     told = function.args
@@ -226,21 +234,6 @@ def _is_module(name: str, step: StepCode) -> bool:
     """Whether the first part of the name is imported, in the step or in a shared cell."""
     root = name.partition(".")[0]
     return root in step.names.imports or any(root in unit.names.imports for unit in step.shared)
-
-
-def _draws(module: str, step: StepCode) -> bool:
-    """Whether the step uses the module's own generator without seeding it itself."""
-    found = False
-    for _, tree in step.trees:
-        for node in ast.walk(tree):
-            name = _dotted(node) if isinstance(node, ast.Attribute) else ""
-            if not name.startswith(f"{module}."):
-                continue
-            first = name.removeprefix(f"{module}.").partition(".")[0]
-            if _SEEDING.fullmatch(first):
-                return False
-            found |= first not in _APART and not first[0].isupper()
-    return found
 
 
 def _context_variables(steps: Iterable[StepCode]) -> set[str]:

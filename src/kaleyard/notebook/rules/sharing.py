@@ -86,14 +86,14 @@ class ParallelChange(Rule[Reading]):
 
 
 class ModuleChange(Rule[Reading]):
-    """Do it in a cell tagged `imports` or `functions`, so that every step does it: each starts with fresh modules."""
+    """Make it a statement of its own, outside of other code: it then runs in each later step that uses the module."""
 
     code = "KY210"
     title = "module changed in a step, and used in a later one"
     severity = "warning"
     example = (
         ("import os", "imports"),
-        ("os.environ['MODE'] = 'fast'", "step:load"),
+        ("with open('log.txt', 'w'):\n    os.environ['MODE'] = 'fast'", "step:load"),
         ("print(os.environ['MODE'])", "step:show"),
     )
 
@@ -103,7 +103,9 @@ class ModuleChange(Rule[Reading]):
         for index, step in enumerate(order):
             for what, (cell, line) in step.names.modules.items():
                 root = what.partition(".")[0]
-                later = [s.name for s in order[index + 1 :] if root in s.names.reads]
+                unit = step.unit_at(cell, line)
+                without = [s for s in order[index + 1 :] if all(u is not unit for u in subject.flows[s.name].carried)]
+                later = [s.name for s in without if root in s.names.reads]
                 if later:
                     told = f"`{what}` is changed in this step, and step {later[0]} uses `{root}`"
                     yield self.found(Place(subject.notebook.name, cell, step.name), told, line=line)

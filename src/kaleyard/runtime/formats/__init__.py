@@ -34,6 +34,7 @@ from typing import NamedTuple
 from kaleyard.errors import DataError, KaleyardError, OutsideError
 from kaleyard.runtime.formats.arrays import Masked, Npy, Sparse
 from kaleyard.runtime.formats.base import Format, RefusedError, type_name
+from kaleyard.runtime.formats.class_state import ClassState
 from kaleyard.runtime.formats.contents import digest
 from kaleyard.runtime.formats.definitions import check_classes, fingerprint, referred
 from kaleyard.runtime.formats.fallback import Cloudpickle
@@ -94,7 +95,8 @@ def formats() -> tuple[Format, ...]:
         Safetensors(),
     )
     added = tuple(_added())
-    ours: tuple[Format, ...] = (PathFormat(), JSON(), *leaves, Tree((*added, *leaves)), TogetherFormat(), Cloudpickle())
+    tree = Tree((*added, *leaves))
+    ours: tuple[Format, ...] = (PathFormat(), JSON(), *leaves, tree, TogetherFormat(), ClassState(), Cloudpickle())
     owners: dict[str, str] = {}
     for kept in (*ours, *added):
         owner = f"{type(kept).__module__}.{type(kept).__qualname__}"
@@ -113,7 +115,7 @@ def describe() -> tuple[Described, ...]:
 
 def is_open(format_name: str) -> bool:
     """Whether values in this format can be read without running code that came with them."""
-    return format_name not in (Cloudpickle.name, TogetherFormat.name)
+    return format_name not in (Cloudpickle.name, TogetherFormat.name, ClassState.name)
 
 
 def save(name: str, value: object, path: Path) -> Saved:

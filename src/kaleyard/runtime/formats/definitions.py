@@ -72,9 +72,10 @@ def check_classes(told: Mapping[str, str]) -> None:
     Raises DataError for one that is defined otherwise here: a value of it would become one of another class. One that
     is missing, and one told by another version of Python, are left to whoever looks them up.
     """
-    for name, before in told.items():
+    for name, before in () if Sent.compared else told.items():
         found = find("__main__", name)
-        if isinstance(found, type) and same_version(before) and fingerprint(found) != before:
+        known = name in Sent.evolving
+        if isinstance(found, type) and not known and same_version(before) and fingerprint(found) != before:
             raise DataError(
                 f"the class `{name}` is defined otherwise here than where the value was made.",
                 fix=f"Give the definitions of `{name}` a name each, or keep one, in a cell tagged `functions`.",
@@ -126,6 +127,8 @@ class Sent:
 
     known: typing.ClassVar[dict[tuple[str, str], tuple[bytes, bytes]]] = {}
     compared: typing.ClassVar[bool] = False
+    # Classes that steps change, and that the notebook defines once: by that name there is no other.
+    evolving: typing.ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     @contextmanager

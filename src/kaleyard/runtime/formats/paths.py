@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kaleyard.errors import DataError
+from kaleyard.runtime.contract import WORK_VARIABLE
 from kaleyard.runtime.formats.base import RefusedError
 from kaleyard.runtime.formats.contents import digest, walk
 
@@ -40,6 +41,10 @@ class PathFormat:
     def save(self, value: Any, path: Path) -> Mapping[str, str]:
         """A copy of the file or folder, and in what is returned the path's text and which files can be run."""
         try:
+            if Path.cwd().resolve().is_relative_to(value.resolve()):
+                # The folder the step runs in, or one above: each step has its own, with its files in it.
+                path.write_text(f"{value}\n", encoding="utf-8")
+                return {"path": str(value), "place": _place(value), "bare": "yes"}
             return self._save(value, _checked(value), path)
         except PermissionError as error:
             raise RefusedError(f"{error.filename} cannot be read", fix="Let this step make it readable.") from error
@@ -67,13 +72,16 @@ class PathFormat:
         if "path" not in extra:
             raise DataError("where it belongs is not told.", fix="Hand what `save` returned as `extra` to `load`.")
         text, here = extra["path"], Path.cwd()
+        if extra.get("bare"):
+            inside = Path(text).is_absolute() and extra["place"] != "elsewhere"
+            return Path(os.path.normpath(here / extra["place"])) if inside else Path(text)
         if extra["place"] == "elsewhere":
             target = here / INPUTS / Path(extra.get("name") or "value").name / _basename(text)
             value = target
-        elif ".." in Path(extra["place"]).parts or Path(extra["place"]).is_absolute():
-            raise DataError(f"{extra['place']} is not under the current folder.")
+        elif not Path(os.path.normpath(here / extra["place"])).is_relative_to(_root()):
+            raise DataError(f"{extra['place']} is not in the project.")
         else:
-            target = here / extra["place"]
+            target = Path(os.path.normpath(here / extra["place"]))
             # The text as it was, so that an equal path comes back: `Path("a/../b")` is not `Path("b")`.
             value = Path(text) if not Path(text).is_absolute() else target
         _Placing(here).put(path, target, set(json.loads(extra.get("executable", "[]"))))
@@ -94,7 +102,6 @@ class _Placing:
         """A copy of the artifact at the target. Raises DataError where something else is there."""
         if source.is_dir():
             entries = [(entry.name, entry.real, entry.is_folder) for entry in walk(source)]
-            self._check_folder(target, {name for name, _, _ in entries})
             for name, real, is_folder in [(".", source, True), *entries]:
                 place = target if name == "." else target / name
                 if is_folder:
@@ -125,16 +132,8 @@ class _Placing:
         except (FileExistsError, NotADirectoryError) as error:
             raise self._in_the_way(folder) from error
 
-    def _check_folder(self, target: Path, names: set[str]) -> None:
-        """Raises DataError if the folder has files that neither the artifact nor another one brought."""
-        if target.is_dir():
-            for entry in walk(target):
-                placed = entry.name in names or self._name(target / entry.name) in self._placed
-                if not placed and not entry.is_folder:
-                    raise self._in_the_way(target / entry.name)
-
     def _name(self, target: Path) -> str:
-        return Path(os.path.normpath(target)).relative_to(self._here).as_posix()
+        return Path(os.path.relpath(os.path.normpath(target), self._here)).as_posix()
 
     def _in_the_way(self, target: Path) -> DataError:
         name = self._name(target)
@@ -150,10 +149,9 @@ def _checked(value: Path) -> Path:
     except RuntimeError:
         # A user without a home folder, as in a container.
         home = Path("/")
-    for folder, what in ((Path.cwd(), "the folder this step runs in"), (home, "the home folder")):
-        if folder.resolve().is_relative_to(real):
-            fix = "Put what the next step needs into a folder of its own, and keep the path of that."
-            raise RefusedError(f"{value} is or holds {what}", fix=fix)
+    if home.resolve().is_relative_to(real):
+        fix = "Put what the next step needs into a folder of its own, and keep the path of that."
+        raise RefusedError(f"{value} is or holds the home folder", fix=fix)
     mode = real.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         fix = "A socket, pipe or device stays on its machine: keep its path as a text, `str(...)`."
@@ -161,12 +159,18 @@ def _checked(value: Path) -> Path:
     return real
 
 
+def _root() -> Path:
+    """The folder in which paths mean the same in every step: what stands for the project's root, else this one."""
+    here = Path.cwd()
+    root = Path(os.environ.get(WORK_VARIABLE) or here)
+    return root if here.is_relative_to(root) else here
+
+
 def _place(value: Path) -> str:
-    """Where under the current folder a path leads, by its text; "elsewhere" if it leads out."""
+    """Where a path leads, from the current folder, by its text; "elsewhere" if it leads out of the project."""
     here = os.path.normpath(Path.cwd())
     full = os.path.normpath(Path(here) / value)
-    inside = Path(full).is_relative_to(here)
-    return Path(full).relative_to(here).as_posix() if inside else "elsewhere"
+    return Path(os.path.relpath(full, here)).as_posix() if Path(full).is_relative_to(_root()) else "elsewhere"
 
 
 def _basename(text: str) -> str:

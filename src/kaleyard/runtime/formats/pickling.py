@@ -26,7 +26,7 @@ from kaleyard.runtime.formats.definitions import Cached, Sent, find, fingerprint
 from kaleyard.runtime.formats.encoding import Encoder, dumps
 from kaleyard.runtime.formats.reads import note_reads, noting_reads
 
-__all__ = ["cached", "cached_property", "definition", "pickled", "with_state"]
+__all__ = ["cached", "cached_property", "definition", "namespace", "pickled", "with_state"]
 
 _PROTOCOL = 5
 # What most values are made of: not worth a look.
@@ -45,8 +45,11 @@ def definition(name: str, is_class: bool, code: bytes | None, told: str) -> Any:
     Without code, and from another version of Python, whose code cannot be run, the name has to do.
     """
     found = find("__main__", name)
-    if isinstance(found, type) if is_class else isinstance(found, _FUNCTIONS):
-        if code is None or not same_version(told) or fingerprint(found) == told:
+    if Sent.compared and not is_class and code is not None:
+        pass  # as it came, whatever has been put into the notebook's own since
+    elif isinstance(found, type) if is_class else isinstance(found, _FUNCTIONS):
+        known = code is None or Sent.compared or name in Sent.evolving or not same_version(told)
+        if known or fingerprint(found) == told:
             return _noted(found, name, code, told)
     elif code is None:
         fix = f"Define `{name}` in a cell tagged `functions`, so that every step has it."
@@ -69,10 +72,27 @@ def cached(function: Any, maxsize: int | None, typed: bool) -> Any:
 
 
 def with_state(function: Any, told: tuple[Any, Any]) -> None:
-    """Give a function that was made from its code the rest of it, and note the globals it brings along."""
-    setter, state = told
-    note_reads(state[1]["__globals__"])
-    setter(function, state)
+    """Give a function that was made from its code the rest of it, and note the globals it brings along.
+
+    They are for names that its new namespace does not have: as in the notebook, it reads what these are by then.
+    """
+    setter, (state, slots) = told
+    note_reads(slots["__globals__"])
+    for name, value in slots["__globals__"].items():
+        function.__globals__.setdefault(name, value)
+    setter(function, (state, {**slots, "__globals__": {}}))
+
+
+class _Namespace(dict[str, Any]):
+    """Stands for the globals of the notebook's functions, wherever these are read."""
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return namespace, ()
+
+
+def namespace() -> dict[str, Any]:
+    """The globals of this process's notebook."""
+    return vars(sys.modules["__main__"])
 
 
 def cached_property(function: Any, name: str) -> Any:
@@ -149,6 +169,9 @@ class _Pickler(_Python):  # type: ignore[misc]
 
     def _reduced(self, obj: Any) -> Any:
         """How to write a class or a function."""
+        if not self._by_value and _is_ours(obj) and isinstance(obj, type) and Sent.compared:
+            # A value is what it was though its class is not: what became of that is looked at by itself.
+            return definition, (obj.__qualname__, True, None, "")
         if not self._by_value and _is_ours(obj):
             told = fingerprint(obj)
             code = self._code(obj, told)
@@ -162,7 +185,7 @@ class _Pickler(_Python):  # type: ignore[misc]
             return cached, (obj.__wrapped__, *obj.cache_parameters().values())
         if isinstance(obj, types.FunctionType) and obj.__module__ == "__main__":
             # Its module is the reader's notebook then; cloudpickle would tell the file of this one.
-            self.globals_ref.setdefault(id(obj.__globals__), {"__name__": "__main__"})
+            self.globals_ref.setdefault(id(obj.__globals__), _Namespace())
         reduced = cloudpickle.Pickler.reducer_override(self, obj)
         if self._bare and isinstance(obj, types.FunctionType):
             reduced[2][1].update(__globals__={}, _cloudpickle_submodules=[])
