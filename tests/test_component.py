@@ -55,6 +55,7 @@ def test_a_component_takes_and_gives_what_the_step_does() -> None:
         "model": "system.Artifact",
         "kaleyard_notebook": "system.Artifact",
         "kaleyard_page": "system.HTML",
+        "kaleyard_files": "system.Artifact",
         "kaleyard_metrics": "system.Metrics",
     }
     assert {n: (p["parameterType"], p["defaultValue"]) for n, p in found["inputDefinitions"]["parameters"].items()} == {
@@ -73,6 +74,7 @@ def test_a_step_without_metrics_gives_no_metrics() -> None:
         "df": "system.Artifact",
         "kaleyard_notebook": "system.Artifact",
         "kaleyard_page": "system.HTML",
+        "kaleyard_files": "system.Artifact",
     }
 
 

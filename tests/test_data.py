@@ -171,7 +171,6 @@ def test_a_path_travels_with_its_file_and_its_folder(project: Path) -> None:
     [
         ("rows = iter([1, 2])", "rows"),
         ("import threading\nlock = [threading.Lock()]", "lock"),
-        ("here = __import__('pathlib').Path('.')", "here"),
     ],
 )
 def test_what_cannot_travel_is_refused_by_name(project: Path, source: str, words: str) -> None:

@@ -21,6 +21,7 @@ import kaleyard
 from kaleyard.cli import cli
 from kaleyard.drawing import as_html, as_json, as_svg, as_text
 from kaleyard.errors import OutsideError, ProjectError
+from kaleyard.jupyter.progress import NotebookReporter
 from kaleyard.local import delivery as delivering
 from kaleyard.local.delivery import LEDGER, DeliveringReporter, Delivery, deliver
 from kaleyard.local.record import Artifact, Run, StepRun, load_run
@@ -87,6 +88,15 @@ def test_names_that_a_terminal_would_obey_are_not_printed(tmp_path: Path) -> Non
     PlainReporter(told).finished(run)
     assert "1 file: a\ufffd[2J\ufffd\ufffd.txt" in told.getvalue()
     told.getvalue().encode()
+
+
+def test_a_notebook_that_runs_a_pipeline_shows_its_files(tmp_path: Path) -> None:
+    reporter = NotebookReporter(tmp_path)
+    reporter._run = make(tmp_path, one={"<b>.txt": b"1"} | {f"{n}.txt": b"1" for n in range(6)})
+    page = BeautifulSoup(reporter._bundle()["text/html"], "html.parser")
+    assert "7 files: <b>.txt, 0.txt, 1.txt, 2.txt, 3.txt and 2 more" in [p.get_text() for p in page.find_all("p")]
+    reporter._run = make(tmp_path, 2, one={})
+    assert "file" not in reporter._bundle()["text/html"].partition("<table")[2]
 
 
 # In the project.

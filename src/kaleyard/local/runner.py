@@ -93,13 +93,13 @@ class Runner:
 
     def _gather_files(self, run: Run) -> None:
         """Bring what the steps wrote together; of two that wrote one path, the later one's counts."""
+        places = run.files
         for step in run.steps.values():
             folder = run.folder / "artifacts" / step.name / FILES / "files"
             try:
                 for file in step.files:
-                    target = run.files[file.path]
-                    target.unlink(missing_ok=True)
-                    place_copy(folder / stored_path(file.path), target)
+                    places[file.path].unlink(missing_ok=True)
+                    place_copy(folder / stored_path(file.path), places[file.path])
             except OSError as error:
                 run.notes.append(f"the files of step {step.name} are in its artifacts only: {error}")
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import posixpath
-import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from kaleyard.compiler.content import key_of, project_files, runner_key
@@ -18,6 +16,7 @@ from kaleyard.compiler.step_notebook import cell_numbers, code_only, step_notebo
 from kaleyard.errors import CellError, OutsideError, Place, StepError
 from kaleyard.local.cache import Cache, CorruptEntryError, Entry, Value, place_copy
 from kaleyard.local.executor import Executor, StepTask
+from kaleyard.local.file_advice import missing_file_advice
 from kaleyard.local.foresight import step_modules
 from kaleyard.local.pages import make_page
 from kaleyard.local.preloading import with_companions
@@ -32,7 +31,6 @@ from kaleyard.runtime.result_files import is_taken, read_index, wanted_paths
 
 __all__ = ["Given", "StepWork"]
 
-_NO_FILE = re.compile(r"No such file or directory: '([^']+)'")
 
 _FILES_FORMAT = "files"
 
@@ -88,7 +86,7 @@ class StepWork:
             self._execute()
             record.state = "done"
         except CellError as error:
-            error.fix = self._advice(error) or error.fix
+            error.fix = missing_file_advice(error, self.step, self.given.run, self.given.project) or error.fix
             raise
         finally:
             self._keep_notebook()
@@ -96,26 +94,6 @@ class StepWork:
             record.times |= phases(self.folder / "step.executed.ipynb", record.started, record.seconds)
             self._note_files()
         changed(record)
-
-    def _advice(self, error: CellError) -> str:
-        """What to do about a file that the step did not have; "" if that is not what went wrong."""
-        named = _NO_FILE.search(error.evalue) if error.ename == "FileNotFoundError" else None
-        if named is None:
-            return ""
-        folder = PurePosixPath(self.step.notebook).parent.as_posix()
-        path = posixpath.normpath(posixpath.join(folder, named[1]))
-        makers = [s.name for s in self.given.run.steps.values() if any(f.path == path for f in s.files)]
-        if makers:
-            return (
-                f"Step {makers[-1]} wrote {path}, and nothing shows that this step reads it: name it by a literal path "
-                "in both steps, or hand it on as a value: `path = Path(...)`."
-            )
-        if (self.given.project.root / path).is_file():
-            return (
-                f"The project has {path}, and nothing shows that this step reads it: name it by a literal path, or "
-                f'declare it: files = ["{path}"] in [tool.kaleyard].'
-            )
-        return ""
 
     def finish(self) -> None:
         """Make the page of a step that ran, and keep what it gave: work that no other step waits for."""

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from kaleyard.notebook.code import Unit
-from kaleyard.notebook.scopes import default_values, makes_class
 from kaleyard.notebook.settings import ProcessSettings
+from kaleyard.notebook.syntax import default_values, makes_class
 
 __all__ = ["Carried", "classes_with_data", "is_class", "keeps_state"]
 

@@ -11,6 +11,7 @@ __all__ = [
     "aliases",
     "arguments",
     "bound_names",
+    "changed_part",
     "changed_roots",
     "held_roots",
     "is_display",
@@ -195,3 +196,13 @@ def _copies(value: ast.expr) -> bool:
             return True
         value = value.value
     return False
+
+
+def changed_part(node: ast.AST) -> str | None:
+    """What of a module a node changes: `os.environ` of `os.environ.update(...)`; None for `np.append(...)`."""
+    if isinstance(node, ast.Call):
+        inner = node.func.value if isinstance(node.func, ast.Attribute) else None
+        return ast.unparse(inner) if isinstance(inner, (ast.Attribute, ast.Subscript)) else None
+    if isinstance(node, ast.Subscript):
+        return ast.unparse(node.value)
+    return ast.unparse(node)

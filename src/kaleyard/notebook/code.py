@@ -15,7 +15,7 @@ from kaleyard.errors import NotebookError, Place
 from kaleyard.notebook.known import Known, Names
 from kaleyard.notebook.magics import magic_calls, with_magics
 from kaleyard.notebook.paths import trace
-from kaleyard.notebook.scopes import makes_class
+from kaleyard.notebook.syntax import makes_class
 
 __all__ = ["Unit", "parse_cell", "units"]
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from kaleyard.notebook.filepaths import NO_PATH, PathText, PathValues
 from kaleyard.notebook.magics import magic_calls
 from kaleyard.notebook.settings import dotted_name
+from kaleyard.notebook.syntax import blocks, header, own_expressions
 
 __all__ = ["ANY", "FileUse", "FileUses"]
 
@@ -90,16 +91,15 @@ class FileUses:
                 self.values.learn(node)
                 continue
             inside = isinstance(node, _LASTING)
-            for expression in _own_expressions(node):
+            for expression in own_expressions(node):
                 self._expression(expression, sure=sure)
             if not inside:
                 self.values.learn(node)
                 continue
-            header = _header(node)
-            if header is not None:
-                self.values.learn(header)
+            if (head := header(node)) is not None:
+                self.values.learn(head)
             plain = sure and isinstance(node, (ast.With, ast.AsyncWith))
-            for body in _bodies(node):
+            for body in blocks(node):
                 self._block(body, sure=plain)
 
     def _define(self, node: ast.stmt) -> None:
@@ -280,31 +280,3 @@ class FileUses:
 
 def _is_like_path(value: PathText) -> bool:
     return value.is_path or "/" in value.text or bool(_FILE.search(value.text)) or not value.exact
-
-
-def _own_expressions(node: ast.stmt) -> Iterator[ast.expr]:
-    """The expressions of a statement that are not in a block below it."""
-    for name, value in ast.iter_fields(node):
-        if name in ("body", "orelse", "finalbody", "handlers"):
-            continue
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, ast.expr):
-                yield item
-            elif isinstance(item, ast.withitem):
-                yield item.context_expr
-
-
-def _header(node: ast.stmt) -> ast.stmt | None:
-    """The statement without its blocks, for what it binds."""
-    if isinstance(node, (ast.With, ast.AsyncWith, ast.For, ast.AsyncFor)):
-        fields: Mapping[str, Any] = dict(ast.iter_fields(node))
-        more: dict[str, Any] = {"orelse": []} if isinstance(node, (ast.For, ast.AsyncFor)) else {}
-        return ast.copy_location(type(node)(**{**fields, "body": [], **more}), node)
-    return None
-
-
-def _bodies(node: ast.stmt) -> Iterator[list[ast.stmt]]:
-    for name in ("body", "orelse", "finalbody"):
-        yield getattr(node, name, [])
-    for handler in getattr(node, "handlers", []):
-        yield handler.body

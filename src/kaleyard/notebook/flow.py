@@ -6,15 +6,14 @@ says `prev:`, steps it comes after are asked first. Functions, classes and impor
 
 from __future__ import annotations
 
-import ast
 import builtins
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from kaleyard.notebook.carried import Carried, is_class
 from kaleyard.notebook.code import Unit
 from kaleyard.notebook.known import Site
-from kaleyard.notebook.randomness import can_see, may_draw
+from kaleyard.notebook.process_state import ProcessState
 from kaleyard.notebook.resolved import ResolvedSteps
 from kaleyard.notebook.scopes import Deferred
 from kaleyard.notebook.stepcode import Ambiguous, Conflict, Missing, StepCode, StepFlow
@@ -68,6 +67,7 @@ class _Resolver:
         self.inline: set[int] = set()
         self.settings = done.settings[step.use]
         self.carried = Carried(step.shared, used, step.units, self.settings)
+        self.process = ProcessState(step, done, self.carried, self.flow)
         told = [p for p in step.prev if p in done.flows]
         self.before = frozenset(told).union(*(done.before[p] for p in told))
         self.start = min(step.cells, default=0)
@@ -85,16 +85,14 @@ class _Resolver:
         for unit in self.carried.always():
             self._take(unit)
         self._expand()
-        while effects := [*self.carried.effects(self.start, self._is_visible), *self._settings()]:
+        while effects := [*self.carried.effects(self.start, self.process.is_visible), *self.process.settings_above()]:
             for unit in effects:
                 self._take(unit)
             self._expand()
-        self._hand_on_random_state()
+        self.process.hand_on_random_state()
         self._arrange()
         self.flow.upstream = {*self.flow.inputs.values(), *(p for p in self.step.prev if p in self.done.flows)}
         return self.flow
-
-    # -- names as they are when the step runs ----------------------------------------------------------------
 
     def need(self, name: str, site: Site, *, certain: bool, lazy: bool = False) -> None:
         """Find where `name` comes from; a name that is not certainly read is not missed.
@@ -142,19 +140,8 @@ class _Resolver:
         below = ours[ours.index(maker) + 1 :] if maker in ours else []
         # What is only changed in place is no other value, and KY209 tells of it.
         anew = [m for m in below if name in m.names.makes | m.names.may_make]
-        if anew and not self._alike(maker, anew[-1], name):
+        if anew and not self.done.alike(maker, anew[-1], name):
             self.flow.picked.append(Ambiguous(name, self.step.name, (maker.name, anew[-1].name), site))
-
-    def _alike(self, one: StepCode, other: StepCode, name: str) -> bool:
-        """Whether two steps make a name by the same words of the same values: imports, functions, `x = rows`."""
-        first, second = ([u for u in s.units if name in u.names.gives] for s in (one, other))
-        if [u.source for u in first] != [u.source for u in second]:
-            return False
-        inputs = [self.done.flows[s.name].inputs for s in (one, other)]
-        read = {n for u in (*first, *second) for n in u.names.reads}
-        own = (one.names.gives | other.names.gives) & read
-        same = not own and all(inputs[0].get(n) == inputs[1].get(n) for n in read)
-        return all(u.is_definition or (same and not _calls(u)) for u in first)
 
     def _take_from(self, maker: StepCode, name: str, site: Site) -> None:
         names = maker.names
@@ -179,8 +166,6 @@ class _Resolver:
     def _conflict(self, name: str, site: Site, what: str) -> None:
         if all(c.name != name for c in self.flow.conflicts):
             self.flow.conflicts.append(Conflict(name, self.step.name, site, what))
-
-    # -- code that goes along --------------------------------------------------------------------------------
 
     def _take(self, unit: Unit, *, certain: bool = True) -> None:
         """Carry a unit, of an earlier step or of the shared cells."""
@@ -267,52 +252,6 @@ class _Resolver:
         asked = [m for m in early if m.name in self.done.before[owner.name]]
         return (asked or early or [None])[-1]  # type: ignore[list-item]
 
-    # -- what the process holds: settings and random state -----------------------------------------------------
-
-    def _settings(self) -> list[Unit]:
-        """Settings that earlier steps made, and this one can see."""
-        above = self.done.settings_above()
-        return [u for u, modules in above if not self.carried.has(u) and self._is_visible(modules)]
-
-    def _modules(self) -> set[str]:
-        """The top-level modules that the step's code and the values it takes are of."""
-        units = (*self.step.units, *self.carried.taken.values())
-        inputs = (self.done.origins.modules(maker, name) for name, maker in self.flow.inputs.items())
-        return {m for u in units for m in u.modules}.union(*inputs)
-
-    def _is_visible(self, modules: Collection[str]) -> bool:
-        """Whether the step can see what was set in one of these modules."""
-        return can_see(self._modules(), modules, self._nodes(), self.settings)
-
-    def _nodes(self) -> list[ast.AST]:
-        return [node for u in (*self.step.units, *self.carried.taken.values()) for node in u.nodes]
-
-    def _hand_on_random_state(self) -> None:
-        """Take the random state of the last step that had it, if numbers may be drawn here, and hold it then."""
-        random, own = self.done.random, self.step.units
-        above = [u for u in self.step.shared if u.cell < self.start]
-        random.kinds |= random.seeded_by(above, self.settings)
-        before = frozenset(random.kinds)
-        random.kinds |= random.seeded_by(own, self.settings)
-        draws = may_draw(self._modules(), self._nodes(), self.settings)
-        seeds = random.seeded_by(own, self.settings)
-        if not random.kinds or not (draws or seeds):
-            return
-        if random.holder is not None and not before <= self._seeded_first():
-            self.flow.inputs[RANDOM_STATE] = random.holder.name
-        random.holder, self.flow.random_state = self.step, tuple(sorted(random.kinds))
-
-    def _seeded_first(self) -> frozenset[str]:
-        """The generators that the step seeds before it does anything else."""
-        found = frozenset[str]()
-        for unit in self.step.units:
-            seeds = self.done.random.seeded_by([unit], self.settings)
-            if not seeds and not unit.is_definition and self.settings.modules(unit) is None:
-                break
-            plain = all(isinstance(node, (ast.Expr, ast.Import, ast.ImportFrom)) for node in unit.nodes)
-            found |= seeds if plain else frozenset()
-        return found
-
     def _from_star(self) -> bool:
         """Whether a star import may give a name that nothing else makes: those of earlier steps go along then."""
         above = [u for step in self.done.steps for u in step.stars]
@@ -332,7 +271,7 @@ class _Resolver:
             reads = {*unit.names.reads, *(n for n in unit.names.through if n in self.flow.inputs)}
             loaded = {n for n in reads if (n, self.flow.inputs.get(n)) in self.fixed}
             made = unit.names.makes | unit.names.may_make
-            seeded = self._seeds_after_holder(unit)
+            seeded = self.process.seeds_after_holder(unit)
             # What has a name anew comes after what had it before.
             if seeded or loaded or late & (made | set(unit.names.reads)):
                 late |= made
@@ -349,17 +288,3 @@ class _Resolver:
         for name in sorted(self.flow.parameters & set(self.flow.inputs)):
             what = f"it is a parameter, which code it carries uses, and step {self.flow.inputs[name]} sets it anew"
             self._conflict(name, (0, 1), what)
-
-    def _seeds_after_holder(self, unit: Unit) -> bool:
-        """Whether the unit of a shared cell seeds a generator below the step whose random state is taken."""
-        holder = self.flow.inputs.get(RANDOM_STATE)
-        if holder is None or not self.carried.is_shared(unit):
-            return False
-        above = next(s for s in self.done.steps if s.name == holder)
-        below = above.use == self.step.use and unit.cell > above.cells[-1]
-        return below and bool(self.done.random.seeded_by([unit], self.settings))
-
-
-def _calls(unit: Unit) -> bool:
-    """Whether the unit calls something, which may give another value each time."""
-    return any(isinstance(n, (ast.Call, ast.Await)) for node in unit.nodes for n in ast.walk(node))

@@ -14,6 +14,7 @@ from kaleyard.notebook.changes import (
     GENERATORS,
     arguments,
     bound_names,
+    changed_part,
     changed_roots,
     is_shallow,
     iterated_roots,
@@ -21,7 +22,8 @@ from kaleyard.notebook.changes import (
     root_name,
 )
 from kaleyard.notebook.known import Known, Names
-from kaleyard.notebook.scopes import Comprehension, Deferred, default_values, deferred, names_in
+from kaleyard.notebook.scopes import Comprehension, Deferred, deferred
+from kaleyard.notebook.syntax import default_values, names_in
 
 __all__ = ["Expressions"]
 
@@ -42,16 +44,12 @@ class Expressions(ast.NodeVisitor):
         self.local: list[dict[str, set[str]]] = []
         self.alias = dict(known.alias)
         self.held = dict(known.held)
-        self.depth = 0
-        # Inside of a lambda: its names are read when it is called.
-        self.lazy = 0
+        self.depth = self.lazy = 0  # of branches; of lambdas, whose names are read when they are called
         # Functions made before whose use has been counted.
         self.used: set[str] = set()
         self.changing: set[str] = set()
         # Methods of the notebook's own classes that change their instance, and of what else it has made.
         self.methods = {m for what in known.definitions.values() for m in what.methods} | known.methods
-
-    # -- state ---------------------------------------------------------------------------------------------
 
     def read(self, name: str, line: int) -> None:
         if not any(name in scope for scope in self.local):
@@ -203,13 +201,11 @@ class Expressions(ast.NodeVisitor):
     def _is_import(self, name: str) -> bool:
         return name in self.names.imports or (name in self.known.imports and name not in self.maybe)
 
-    # -- expressions ---------------------------------------------------------------------------------------
-
     def visit(self, node: ast.AST) -> None:
         super().visit(node)
         for name in changed_roots(node):
             self.change(name, getattr(node, "lineno", 1), deep=not is_shallow(node))
-            if self._is_import(name) and (what := _inside(node)):
+            if self._is_import(name) and (what := changed_part(node)):
                 self.names.modules.setdefault(what, (self.cell, getattr(node, "lineno", 1)))
 
     def visit_Name(self, node: ast.Name) -> None:
@@ -302,13 +298,3 @@ def _parameter(what: Deferred, where: int | str) -> str | None:
     if isinstance(where, str):
         return where
     return what.parameters[where] if where < len(what.parameters) else None
-
-
-def _inside(node: ast.AST) -> str | None:
-    """What of a module a node changes: `os.environ` of `os.environ.update(...)`; None for `np.append(...)`."""
-    if isinstance(node, ast.Call):
-        inner = node.func.value if isinstance(node.func, ast.Attribute) else None
-        return ast.unparse(inner) if isinstance(inner, (ast.Attribute, ast.Subscript)) else None
-    if isinstance(node, ast.Subscript):
-        return ast.unparse(node.value)
-    return ast.unparse(node)

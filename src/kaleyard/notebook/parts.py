@@ -22,7 +22,7 @@ from kaleyard.notebook.outline import Outline, OutlineStep, read_outline
 from kaleyard.notebook.parameters import Declared, read_metrics, read_parameters
 from kaleyard.notebook.paths import trace
 from kaleyard.notebook.source import Notebook, NotebookCell, read_notebook
-from kaleyard.notebook.stepcode import StepCode, StepFlow
+from kaleyard.notebook.stepcode import StepCode, StepFlow, hand_on_together
 from kaleyard.notebook.tags import is_ours, step_name
 from kaleyard.pipeline import Pipeline, Step
 from kaleyard.project import Project
@@ -190,7 +190,7 @@ def _read_steps(
             _trace_again(made, known)
         known, waiting = _after(known, made, unaware=True), waiting[len(made) :]
         code = _step_code(step, notebook, reading.sources, shared, parameters, known)
-        _hand_on_together(code, known, reading.code.values())
+        hand_on_together(code, known, reading.code.values())
         reading.code[name] = replace(code, use=f"{above.name}:{notebook.name}")
         known = known.then(reading.code[name].names)
         called[own] = [name]
@@ -269,24 +269,6 @@ def _trace_again(units: Iterable[Unit], known: Known) -> None:
         for slot in fields(Names):
             setattr(unit.names, slot.name, getattr(names, slot.name))
         known = known.then(names)
-
-
-def _hand_on_together(code: StepCode, known: Known, earlier: Iterable[StepCode]) -> None:
-    """Have a value that the step changes in place handed on under all its names by each step that hands on one.
-
-    Only what one step saves can stay one object.
-    """
-    for name in code.names.changes:
-        same = known.same(name)
-        for step in earlier if len(same) > 1 else ():
-            tables = (step.names.alias, step.names.held)
-            pairs = [{n, root} for table in tables for n in same & table.keys() for root in table[n] & same]
-            for pair in pairs:
-                given = pair & step.names.gives
-                if len(given) == 1:
-                    (one,), (other,) = given, pair - given
-                    site = step.names.sites.get(one) or step.names.changes.get(one)
-                    step.names.changes.setdefault(other, site or (step.cells[0], 1))
 
 
 def _after(known: Known, made: Iterable[Unit], *, unaware: bool = False) -> Known:

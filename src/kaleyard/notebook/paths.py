@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from kaleyard.notebook.changes import (
+    DRAWING,
     aliases,
     bound_names,
     held_roots,
@@ -22,13 +23,16 @@ from kaleyard.notebook.changes import (
 from kaleyard.notebook.known import Known, Names
 from kaleyard.notebook.magics import NOWHERE
 from kaleyard.notebook.names import Expressions
-from kaleyard.notebook.scopes import (
-    Deferred,
+from kaleyard.notebook.scopes import Deferred, deferred
+from kaleyard.notebook.syntax import (
     annotations_of,
     default_values,
-    deferred,
     definition_parts,
+    leaves,
     makes_class,
+    runs_once,
+    stored,
+    stored_in,
 )
 
 __all__ = ["trace"]
@@ -74,7 +78,7 @@ class _Statements(Expressions):
             self.bound = set(before)
             body = list(body)  # noqa: PLW2901 - an iterable is read once
             self.statements(body)
-            if not _leaves(body):
+            if not leaves(body):
                 results.append(self.bound)
         self.depth -= 1
         self.bound = set.intersection(*results) if results else before
@@ -120,6 +124,10 @@ class _Statements(Expressions):
         self.same(pairs)
         for name, roots in holds:
             self.hold(name, roots)
+        # What a method of the notebook's own gives back may be a part of the object that it changes.
+        func = node.value.func if isinstance(node.value, ast.Call) else None
+        if isinstance(func, ast.Attribute) and func.attr in self.methods - DRAWING and (owner := root_name(func)):
+            self.hold(owner, {n for each in node.targets for n in bound_names(each)})
         for each in node.targets:
             if isinstance(each, (ast.Attribute, ast.Subscript)) and (root := root_name(each)):
                 self.hold(root, same_roots(node.value) | held_roots(node.value))
@@ -168,7 +176,7 @@ class _Statements(Expressions):
             called = decorator.func if isinstance(decorator, ast.Call) else decorator
             if isinstance(called, ast.Attribute) and (root := root_name(called)):
                 self.change(root, node.lineno)
-        own = {node.name, *_stored_in(node.body)} if isinstance(node, ast.ClassDef) else set()
+        own = {node.name, *stored_in(node.body)} if isinstance(node, ast.ClassDef) else set()
         for note in annotations_of(node):
             self.note(note, own)
         what = deferred(node)
@@ -190,7 +198,7 @@ class _Statements(Expressions):
             for name, line in deferred(ast.ClassDef(node.name, [], [], part, [])).reads.items():
                 if name not in own:
                     self.read(name, line)
-            own.update(_stored(statement))
+            own.update(stored(statement))
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         self._definition(node)
@@ -208,7 +216,7 @@ class _Statements(Expressions):
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
         self.visit(node.iter)
         pairs = self.roots_of((name, iterated_roots(node.iter)) for name in bound_names(node.target))
-        if _runs_once(node):
+        if runs_once(node):
             self.visit(node.target)
             self.same(pairs)
             self.statements(node.body)
@@ -237,7 +245,7 @@ class _Statements(Expressions):
     def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
         before = set(self.bound)
         self.statements([*node.body, *node.orelse])
-        results = [] if _leaves([*node.body, *node.orelse]) else [self.bound]
+        results = [] if leaves([*node.body, *node.orelse]) else [self.bound]
         for handler in node.handlers:
             self.bound = set(before)
             if handler.type is not None:
@@ -252,7 +260,7 @@ class _Statements(Expressions):
                 self.unbind(handler.name)
                 self.depth -= 1
                 self.maybe -= set() if had else {handler.name}
-            if not _leaves(handler.body):
+            if not leaves(handler.body):
                 results.append(self.bound)
         self.bound = set.intersection(*results) if results else before
         self.statements(node.finalbody)
@@ -287,34 +295,3 @@ class _Statements(Expressions):
         self.generic_visit(node)
         if node.rest:
             self.bind(node.rest, node.lineno)
-
-
-def _stored_in(body: Iterable[ast.stmt]) -> Iterator[str]:
-    for statement in body:
-        yield from _stored(statement)
-
-
-def _stored(statement: ast.stmt) -> Iterator[str]:
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        yield statement.name
-        return
-    for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-
-
-def _runs_once(node: ast.For | ast.AsyncFor) -> bool:
-    """Whether the loop's body surely runs to its end at least once: over `range(3)` or `[a, b]`, with no way out."""
-    told, some = node.iter, False
-    if isinstance(told, (ast.List, ast.Tuple)):
-        some = any(not isinstance(item, ast.Starred) for item in told.elts)
-    elif isinstance(told, ast.Call) and isinstance(told.func, ast.Name) and told.func.id == "range":
-        numbers = [a.value for a in told.args if isinstance(a, ast.Constant) and isinstance(a.value, int)]
-        some = len(numbers) == len(told.args) and bool(numbers) and bool(range(*numbers[:3]))
-    ways_out = (ast.Break, ast.Continue, ast.Return)
-    return some and not any(isinstance(n, ways_out) for inner in node.body for n in ast.walk(inner))
-
-
-def _leaves(body: Iterable[ast.stmt]) -> bool:
-    """Whether the code surely leaves: it ends in raise, return, continue or break."""
-    return any(isinstance(s, (ast.Raise, ast.Return, ast.Continue, ast.Break)) for s in body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -101,3 +102,19 @@ class ResolvedSteps:
             and not any(m.name in r and last.name in r for r in reached)
         ]
         return Ambiguous(name, step.name, (*beside, last.name), site) if beside else None
+
+    def alike(self, one: StepCode, other: StepCode, name: str) -> bool:
+        """Whether two steps make a name by the same words of the same values: imports, functions, `x = rows`."""
+        first, second = ([u for u in s.units if name in u.names.gives] for s in (one, other))
+        if [u.source for u in first] != [u.source for u in second]:
+            return False
+        inputs = [self.flows[s.name].inputs for s in (one, other)]
+        read = {n for u in (*first, *second) for n in u.names.reads}
+        own = (one.names.gives | other.names.gives) & read
+        same = not own and all(inputs[0].get(n) == inputs[1].get(n) for n in read)
+        return all(u.is_definition or (same and not _calls(u)) for u in first)
+
+
+def _calls(unit: Unit) -> bool:
+    """Whether the unit calls something, which may give another value each time."""
+    return any(isinstance(n, (ast.Call, ast.Await)) for node in unit.nodes for n in ast.walk(node))

@@ -19,17 +19,19 @@ from kaleyard.notebook.changes import (
     iterated_roots,
     root_name,
 )
-
-__all__ = ["Deferred", "deferred", "makes_class"]
-
-# What makes a class, or what stands for one in annotations, when it is called.
-_CLASS_MAKERS = frozenset(
-    "namedtuple NamedTuple Enum IntEnum StrEnum Flag IntFlag make_dataclass TypedDict NewType TypeVar ParamSpec".split()
+from kaleyard.notebook.syntax import (
+    Function,
+    annotations_of,
+    changes_class,
+    default_values,
+    definition_parts,
+    names_in,
+    surely_bound,
 )
 
-_DISPLAYS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+__all__ = ["Deferred", "deferred"]
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
@@ -61,7 +63,7 @@ def deferred(node: Function | ast.ClassDef) -> Deferred:
         body.block(node.body)
         found = body.result()
         found.methods = _changing_methods(node)
-        if _changes_class(node):
+        if changes_class(node):
             found.changes = found.changes | {node.name}
         return found
     scope = _Scope()
@@ -74,27 +76,6 @@ def deferred(node: Function | ast.ClassDef) -> Deferred:
     found.parameters = tuple(a.arg for a in every)
     found.changed = frozenset(scope.changes.intersection(found.parameters))
     return found
-
-
-def _changes_class(node: ast.ClassDef) -> bool:
-    """Whether using the class may change what it holds: by `cls`, `type(self)`, or a list that its instances share."""
-    shared = {
-        name
-        for statement in node.body
-        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and isinstance(statement.value, (ast.Call, *_DISPLAYS))
-        for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
-        for name in bound_names(target)
-    }
-    own = {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
-    for part in ast.walk(node):
-        changed = set(changed_roots(part))
-        chain = ast.unparse(part) if isinstance(part, (ast.Attribute, ast.Subscript, ast.Call)) else ""
-        stored = isinstance(getattr(part, "ctx", None), (ast.Store, ast.Del))
-        if "cls" in changed or (stored and ("type(self)." in chain or ".__class__." in chain)):
-            return True
-        if "self" in changed and any(chain.startswith((f"self.{n}.", f"self.{n}[")) for n in shared - own):
-            return True
-    return False
 
 
 def _changing_methods(node: ast.ClassDef) -> frozenset[str]:
@@ -141,7 +122,7 @@ class _Scope(ast.NodeVisitor):
         """The statements of a function, in the order they run."""
         for statement in statements:
             self.visit(statement)
-            self.settled |= self.outer & set(_surely_bound(statement))
+            self.settled |= self.outer & set(surely_bound(statement))
 
     def result(self) -> Deferred:
         # A class's own names are attributes: its methods do not see them, so they hide nothing.
@@ -299,58 +280,3 @@ class _Scope(ast.NodeVisitor):
 
     def visit_GeneratorExp(self, node: ast.GeneratorExp) -> None:
         self._comprehension(node)
-
-
-def makes_class(value: ast.expr | None) -> bool:
-    """Whether an expression makes a class by a call, as `namedtuple("P", "x y")` and `type("P", (), {})` do."""
-    if not isinstance(value, ast.Call):
-        return False
-    func = value.func
-    word = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
-    if word == "type":
-        return isinstance(func, ast.Name) and len(value.args) == 3  # noqa: PLR2004 - name, bases, dict
-    # `Enum("red")` of a class of the notebook's own has one argument; these have a name and members.
-    return word in _CLASS_MAKERS and bool(value.args) and isinstance(value.args[0], ast.Constant)
-
-
-def _surely_bound(statement: ast.stmt) -> Iterable[str]:
-    """The names that the statement binds whenever it runs to its end."""
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        yield statement.name
-    elif isinstance(statement, (ast.Import, ast.ImportFrom)):
-        yield from ((a.asname or a.name.partition(".")[0]) for a in statement.names)
-    elif isinstance(statement, ast.Assign):
-        yield from (name for target in statement.targets for name in bound_names(target))
-    elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
-        yield from bound_names(statement.target)
-    elif isinstance(statement, (ast.With, ast.AsyncWith)):
-        yield from (name for item in statement.items if item.optional_vars for name in bound_names(item.optional_vars))
-        yield from (name for inner in statement.body for name in _surely_bound(inner))
-
-
-def default_values(node: Function) -> list[ast.expr]:
-    """The default values of a function's parameters: read where it is defined, not where it is called."""
-    return [d for d in [*node.args.defaults, *node.args.kw_defaults] if d is not None]
-
-
-def definition_parts(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> list[ast.expr]:
-    """What defining evaluates at once, annotations aside: decorators, default values, bases."""
-    if isinstance(node, ast.ClassDef):
-        return [*node.decorator_list, *node.bases, *(k.value for k in node.keywords)]
-    return [*node.decorator_list, *default_values(node)]
-
-
-def annotations_of(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> list[ast.expr]:
-    """The annotations that defining evaluates, unless `from __future__ import annotations` stands above."""
-    if isinstance(node, ast.ClassDef):
-        fields = [s.annotation for s in node.body if isinstance(s, ast.AnnAssign)]
-        inner = [s for s in node.body if isinstance(s, (ast.FunctionDef, ast.AsyncFunctionDef))]
-        return fields + [note for method in inner for note in annotations_of(method)]
-    args = node.args
-    every = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
-    return [a.annotation for a in every if a and a.annotation] + ([node.returns] if node.returns else [])
-
-
-def names_in(note: ast.expr) -> set[str]:
-    """The names in an annotation, those in its texts (`"list[Item]"`) not counted."""
-    return {n.id for n in ast.walk(note) if isinstance(n, ast.Name)}

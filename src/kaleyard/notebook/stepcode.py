@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from kaleyard.notebook.code import Unit
-from kaleyard.notebook.known import Names, Site
+from kaleyard.notebook.known import Known, Names, Site
 
-__all__ = ["Ambiguous", "Conflict", "Missing", "StepCode", "StepFlow"]
+__all__ = ["Ambiguous", "Conflict", "Missing", "StepCode", "StepFlow", "hand_on_together"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,3 +127,21 @@ class StepFlow:
     def carried(self) -> list[Unit]:
         """Every unit of other cells that goes with the step."""
         return [*self.setup, *self.late, *self.inline]
+
+
+def hand_on_together(code: StepCode, known: Known, earlier: Iterable[StepCode]) -> None:
+    """Have a value that the step changes in place handed on under all its names by each step that hands on one.
+
+    Only what one step saves can stay one object.
+    """
+    for name in code.names.changes:
+        same = known.same(name)
+        for step in earlier if len(same) > 1 else ():
+            tables = (step.names.alias, step.names.held)
+            pairs = [{n, root} for table in tables for n in same & table.keys() for root in table[n] & same]
+            for pair in pairs:
+                given = pair & step.names.gives
+                if len(given) == 1:
+                    (one,), (other,) = given, pair - given
+                    site = step.names.sites.get(one) or step.names.changes.get(one)
+                    step.names.changes.setdefault(other, site or (step.cells[0], 1))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
+import posixpath
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,6 @@ __all__ = [
 INDEX = "index.json"
 # Folders that hold nothing a person has written.
 _NEVER = frozenset({"__pycache__", ".ipynb_checkpoints", ".git", INPUTS})
-_ABOVE = re.compile(r"_above_(\d+)/")
 Snapshot = Mapping[str, tuple[int, int]]
 
 
@@ -144,6 +143,6 @@ def is_taken(path: str, paths: Iterable[str]) -> bool:
 
 def stored_path(path: str) -> PurePosixPath:
     """Where a path from the project's root lies in a collected folder."""
-    parts = PurePosixPath(path).parts
+    parts = [part for part in PurePosixPath(posixpath.normpath(path)).parts if part != "/"]
     above = sum(part == ".." for part in parts)
     return PurePosixPath(f"_above_{above}", *parts[above:]) if above else PurePosixPath(*parts)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from kaleyard.errors import DataError
 from kaleyard.runtime.formats.definitions import find
 from kaleyard.runtime.formats.fallback import Cloudpickle
 
@@ -28,20 +27,17 @@ class ClassState:
         own = isinstance(value, type) and value.__module__ == "__main__"
         return own and find("__main__", value.__qualname__) is value  # type: ignore[attr-defined]
 
-    def save(self, value: type, path: Path) -> Mapping[str, str]:
-        """What its body did not make a method of."""
-        Cloudpickle().save({n: v for n, v in vars(value).items() if _is_state(n, v, value)}, path)
-        return {"class": value.__qualname__}
+    def save(self, value: type, path: Path) -> None:
+        """The class by its name, and what its body did not make a method of."""
+        state = {n: v for n, v in vars(value).items() if _is_state(n, v, value)}
+        Cloudpickle().save([value, state], path)
 
     def load(self, path: Path, extra: Mapping[str, str]) -> type:
-        """The notebook's class of that name, with these attributes."""
-        found = find("__main__", extra["class"])
-        if not isinstance(found, type):
-            fix = f"Define `{extra['class']}` in a cell tagged `functions`, so that every step has it."
-            raise DataError(f"the class `{extra['class']}` is missing here", fix=fix)
-        for name, value in Cloudpickle().load(path, extra).items():
+        """The notebook's class of that name, else one made from its code, with these attributes."""
+        found, state = Cloudpickle().load(path, extra)
+        for name, value in state.items():
             setattr(found, name, value)
-        return found
+        return cast(type, found)
 
 
 def _is_state(name: str, value: Any, owner: type) -> bool:

@@ -1,0 +1,85 @@
+"""What a step takes over of its process before: settings that were made, and the state of random numbers."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from kaleyard.notebook.carried import Carried
+from kaleyard.notebook.code import Unit
+from kaleyard.notebook.randomness import can_see, may_draw
+from kaleyard.notebook.resolved import ResolvedSteps
+from kaleyard.notebook.settings import ProcessSettings
+from kaleyard.notebook.stepcode import StepCode, StepFlow
+from kaleyard.runtime.contract import RANDOM_STATE
+
+__all__ = ["ProcessState"]
+
+
+@dataclass(slots=True)
+class ProcessState:
+    """What a step can see of what earlier code did to the process; `flow` is the step's, which it adds to."""
+
+    step: StepCode
+    done: ResolvedSteps
+    carried: Carried
+    flow: StepFlow
+
+    @property
+    def settings(self) -> ProcessSettings:
+        """What the statements of the step's notebook set."""
+        return self.done.settings[self.step.use]
+
+    def settings_above(self) -> list[Unit]:
+        """Settings that earlier steps made, and this one can see."""
+        above = self.done.settings_above()
+        return [u for u, modules in above if not self.carried.has(u) and self.is_visible(modules)]
+
+    def _modules(self) -> set[str]:
+        """The top-level modules that the step's code and the values it takes are of."""
+        units = (*self.step.units, *self.carried.taken.values())
+        inputs = (self.done.origins.modules(maker, name) for name, maker in self.flow.inputs.items())
+        return {m for u in units for m in u.modules}.union(*inputs)
+
+    def is_visible(self, modules: Collection[str]) -> bool:
+        """Whether the step can see what was set in one of these modules."""
+        return can_see(self._modules(), modules, self._nodes(), self.settings)
+
+    def _nodes(self) -> list[ast.AST]:
+        return [node for u in (*self.step.units, *self.carried.taken.values()) for node in u.nodes]
+
+    def hand_on_random_state(self) -> None:
+        """Take the random state of the last step that had it, if numbers may be drawn here, and hold it then."""
+        random, own = self.done.random, self.step.units
+        above = [u for u in self.step.shared if u.cell < min(self.step.cells, default=0)]
+        random.kinds |= random.seeded_by(above, self.settings)
+        before = frozenset(random.kinds)
+        random.kinds |= random.seeded_by(own, self.settings)
+        draws = may_draw(self._modules(), self._nodes(), self.settings)
+        seeds = random.seeded_by(own, self.settings)
+        if not random.kinds or not (draws or seeds):
+            return
+        if random.holder is not None and not before <= self._seeded_first():
+            self.flow.inputs[RANDOM_STATE] = random.holder.name
+        random.holder, self.flow.random_state = self.step, tuple(sorted(random.kinds))
+
+    def _seeded_first(self) -> frozenset[str]:
+        """The generators that the step seeds before it does anything else."""
+        found = frozenset[str]()
+        for unit in self.step.units:
+            seeds = self.done.random.seeded_by([unit], self.settings)
+            if not seeds and not unit.is_definition and self.settings.modules(unit) is None:
+                break
+            plain = all(isinstance(node, (ast.Expr, ast.Import, ast.ImportFrom)) for node in unit.nodes)
+            found |= seeds if plain else frozenset()
+        return found
+
+    def seeds_after_holder(self, unit: Unit) -> bool:
+        """Whether the unit of a shared cell seeds a generator below the step whose random state is taken."""
+        holder = self.flow.inputs.get(RANDOM_STATE)
+        if holder is None or not self.carried.is_shared(unit):
+            return False
+        above = next(s for s in self.done.steps if s.name == holder)
+        below = above.use == self.step.use and unit.cell > above.cells[-1]
+        return below and bool(self.done.random.seeded_by([unit], self.settings))
