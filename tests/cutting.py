@@ -17,9 +17,12 @@ from typing import Any
 
 import nbformat
 
+import kaleyard
+from kaleyard.errors import KaleyardError
+from kaleyard.local.reporter import SilentReporter
 from kaleyard.testing.executing import execute
 
-__all__ = ["Outcome", "cut", "run_whole", "tell", "text_of", "with_telling"]
+__all__ = ["Outcome", "cut", "differences", "living", "own_cells", "run_steps", "run_whole", "tell", "with_telling"]
 
 # What is another each time: addresses, and the folder for temporary files.
 _NOISE = ((re.compile(r"0x[0-9a-f]{6,}"), "0x"), (re.compile(r"/tmp/[^\s'\"]+"), "/tmp"))
@@ -116,7 +119,7 @@ def content(path: Path) -> str:
 def with_telling(notebook: Any, names: Sequence[str]) -> Any:
     """The notebook with a last cell that tells of the values of these names."""
     whole = nbformat.from_dict(json.loads(json.dumps(notebook)))
-    lines = [f"print({name!r}, _told({name}))" for name in names]
+    lines = [f"__import__('builtins').print({name!r}, _told({name}))" for name in names]
     whole.cells.append(nbformat.v4.new_code_cell(DESCRIBE + "\n" + "\n".join(lines)))
     return whole
 
@@ -129,13 +132,18 @@ def living(notebook: Any, folder: Path) -> list[str]:
         "def _keeps(value):\n"
         "    if isinstance(value, _types.ModuleType) or hasattr(value, '__next__'):\n"
         "        return False\n"
+        # Models and figures are told by what the cells show of them.
+        "    if type(value).__module__.startswith('matplotlib') or hasattr(value, 'get_params'):\n"
+        "        return False\n"
         "    try:\n"
         "        _cloudpickle.dumps(value)\n"
         "    except Exception:\n"
         "        return False\n"
         "    return True\n"
         "_ours = {'In', 'Out', 'exit', 'quit', 'open', 'get_ipython'}\n"
-        "print([n for n, v in list(globals().items()) if not n.startswith('_') and n not in _ours and _keeps(v)])"
+        "import builtins as _builtins\n"
+        "_names = [n for n in globals() if not n.startswith('_') and n not in _ours]\n"
+        "_builtins.print([n for n in _names if _keeps(globals()[n])])"
     )
     probe.cells.append(nbformat.v4.new_code_cell(source))
     done = execute(probe, folder, frozenset(), 120)
@@ -190,3 +198,47 @@ def cut(notebook: Any, starts: Sequence[int], *, shared: bool = True) -> Any:
             cell.metadata["tags"] = [current]
         interrupted = False
     return made
+
+
+def own_cells(notebook: Any, *, shared: bool) -> int:
+    """How many code cells are a step's own when the notebook is cut."""
+    code = [c for c in notebook.cells if c.cell_type == "code" and c.source.strip()]
+    return len([c for c in code if not (shared and role(c.source))])
+
+
+def run_steps(notebook: Any, folder: Path) -> Outcome:
+    """What a cut notebook gives, run by Kaleyard in the project `folder`; `error` says why if it does not run."""
+    (folder / "notebooks").mkdir(parents=True, exist_ok=True)
+    (folder / "pyproject.toml").write_text("[tool.kaleyard]\n", encoding="utf-8")
+    path = folder / "notebooks" / "cut.ipynb"
+    nbformat.write(notebook, path)
+    found = Outcome()
+    try:
+        done = kaleyard.run(path, reporter=SilentReporter(), cache=False)
+    except KaleyardError as error:
+        found.error = str(error)
+        return found
+    failed = next((s.error for s in done.steps.values() if s.error), None)
+    found.error = f"cell {failed['cell']}: {failed['what']}" if failed else ""
+    for step in done.steps.values():
+        cells = json.loads((done.folder / step.notebook).read_text())["cells"] if step.notebook else []
+        for cell in cells:
+            told = cell["metadata"].get("kaleyard", {})
+            if told.get("role") == "user" and told.get("cell") and cell["cell_type"] == "code":
+                found.texts[told["cell"]] = text_of(cell["outputs"])
+    found.files = {name: content(place) for name, place in done.files.items()}
+    return found
+
+
+def differences(whole: Outcome, steps: Outcome) -> list[str]:
+    """Where the two differ: cells by their first lines that do, and files."""
+    found = []
+    for number, text in steps.texts.items():
+        one = whole.texts.get(number, "")
+        if one != text:
+            pairs = zip([*one.split("\n"), ""], [*text.split("\n"), ""], strict=False)
+            line = next(((a, b) for a, b in pairs if a != b), ("", ""))
+            found.append(f"cell {number}: {line[0][:200]!r} whole, {line[1][:200]!r} in steps")
+    names = sorted({*whole.files, *steps.files})
+    found += [f"file {name}" for name in names if whole.files.get(name) != steps.files.get(name)]
+    return found

@@ -117,7 +117,7 @@ def test_the_reader_gets_its_own_classes(tmp_path: Path) -> None:
     assert type(load("model")) is Model and isinstance(load("model"), Base)
     assert load("model") == Model(3) and load("model").kind is Kind.GOOD
     assert [type(m) for m in load("models")] == [Model, Model, Base]
-    assert load("function") is helper and load("class") is Model
+    assert load("function") is helper and load("class", "class-state") is Model
     assert load("lambda")(4) and load("bound")(1) == 4
     assert load("config", "json") == {"a": Config(0.5), "b": [Kind.GOOD, {1.5: {"x", "y", "z"}}]}
     """
@@ -129,7 +129,7 @@ def test_a_reader_without_the_classes_gets_working_ones(tmp_path: Path) -> None:
     check = """
     model, models = load("model"), load("models")
     assert model.predict(1) == 6 and type(model).__doc__ == "A class of the user's own."
-    assert type(model) is type(models[0]) is load("class") is type(load("objects")["x"])
+    assert type(model) is type(models[0]) is load("class", "class-state") is type(load("objects")["x"])
     assert isinstance(model, type(models[2])), "one base in all values"
     assert model == type(model)(3)
     assert load("function")(1) == 2 and load("lambda")(4) and load("bound")(1) == 4

@@ -33,9 +33,9 @@ class StepRun:
     """One step in a run.
 
     `notebook`, `page` and `log` are paths relative to the run's folder, None where there is no such file; `files` are
-    those it wrote. `reason` says in a few words why the step ran, was skipped or stopped. `error` is
-    `KaleyardError.to_dict()`. Times: `started` is ISO 8601 in UTC; `seconds` is wall time, 0 for a cached step;
-    `times` says where they went.
+    those it wrote, `removed` the paths of those of earlier steps that it removed. `reason` says in a few words why the
+    step ran, was skipped or stopped. `error` is `KaleyardError.to_dict()`. Times: `started` is ISO 8601 in UTC;
+    `seconds` is wall time, 0 for a cached step; `times` says where they went.
     """
 
     name: str
@@ -52,6 +52,7 @@ class StepRun:
     error: dict[str, Any] | None = None
     key: str = ""
     files: list[WrittenFile] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
     times: dict[str, float] = field(default_factory=dict)
 
 
@@ -84,7 +85,12 @@ class Run:
     @property
     def files(self) -> dict[str, Path]:
         """The files that the steps wrote: where they lie, by their paths from the project's root."""
-        return {file.path: self.files_folder / stored_path(file.path) for s in self.steps.values() for file in s.files}
+        found: dict[str, Path] = {}
+        for step in self.steps.values():
+            found |= {file.path: self.files_folder / stored_path(file.path) for file in step.files}
+            for path in step.removed:
+                found.pop(path, None)
+        return found
 
     @property
     def files_folder(self) -> Path:

@@ -97,7 +97,7 @@ class Runner:
         for step in run.steps.values():
             folder = run.folder / "artifacts" / step.name / FILES / "files"
             try:
-                for file in step.files:
+                for file in (f for f in step.files if f.path in places):
                     places[file.path].unlink(missing_ok=True)
                     place_copy(folder / stored_path(file.path), places[file.path])
             except OSError as error:

@@ -254,7 +254,7 @@ class StepWork:
     def _hand_over(self, name: str, value: Value, path: Path) -> None:
         self.given.values[self.step.name, name] = (value, path)
         if name == FILES:
-            self.record.files = read_index(path)[0]
+            self.record.files, self.record.removed = read_index(path)
             return
         place = path.relative_to(self.given.run.folder).as_posix()
         self.record.artifacts.append(Artifact(name, value.format, place, value.sha256, value.size))

@@ -33,7 +33,7 @@ class ProcessState:
 
     def settings_above(self) -> list[Unit]:
         """Settings that earlier steps made, and this one can see."""
-        above = self.done.settings_above()
+        above = self.done.settings_above
         return [u for u, modules in above if not self.carried.has(u) and self.is_visible(modules)]
 
     def _modules(self) -> set[str]:
@@ -44,10 +44,10 @@ class ProcessState:
 
     def is_visible(self, modules: Collection[str]) -> bool:
         """Whether the step can see what was set in one of these modules."""
-        return can_see(self._modules(), modules, self._nodes(), self.settings)
+        return can_see(self._modules(), modules, self._units(), self.settings)
 
-    def _nodes(self) -> list[ast.AST]:
-        return [node for u in (*self.step.units, *self.carried.taken.values()) for node in u.nodes]
+    def _units(self) -> list[Unit]:
+        return [*self.step.units, *self.carried.taken.values()]
 
     def hand_on_random_state(self) -> None:
         """Take the random state of the last step that had it, if numbers may be drawn here, and hold it then."""
@@ -56,7 +56,7 @@ class ProcessState:
         random.kinds |= random.seeded_by(above, self.settings)
         before = frozenset(random.kinds)
         random.kinds |= random.seeded_by(own, self.settings)
-        draws = may_draw(self._modules(), self._nodes(), self.settings)
+        draws = may_draw(self._modules(), self._units(), self.settings)
         seeds = random.seeded_by(own, self.settings)
         if not random.kinds or not (draws or seeds):
             return

@@ -43,37 +43,45 @@ class RandomStates:
         return frozenset[str]().union(*found) & frozenset(RANDOM_KINDS)
 
 
-def may_draw(modules: Collection[str], nodes: Iterable[ast.AST], settings: ProcessSettings) -> bool:
+def may_draw(modules: Collection[str], units: Iterable[Unit], settings: ProcessSettings) -> bool:
     """Whether code that can reach these top-level modules may draw from a generator of the process."""
     if any(m not in _CALM and m not in ("numpy", "pandas") and m not in sys.stdlib_module_names for m in modules):
         return True
-    for node in (n for top in nodes for n in ast.walk(top)):
-        if isinstance(node, ast.Attribute) and node.attr == "sample" and "pandas" in modules:
-            return True
+    known = settings.known(_draws, units)
+    return any(of_process or (samples and "pandas" in modules) for of_process, samples in known)
+
+
+def _draws(unit: Unit, settings: ProcessSettings) -> tuple[bool, bool]:
+    """Whether a unit names a generator of the process, and whether it calls a method named as pandas' `sample`."""
+    of_process = samples = False
+    for node in (n for top in unit.nodes for n in ast.walk(top)):
         if isinstance(node, (ast.Attribute, ast.Name)):
+            samples |= isinstance(node, ast.Attribute) and node.attr == "sample"
             full = settings.full_name(node)
             drawn = full.startswith(("numpy.random.", "random.")) and full.rpartition(".")[2] not in _APART
-            if drawn and full != "numpy.random":
-                return True
-        if isinstance(node, ast.ImportFrom) and node.module in ("random", "numpy.random"):
-            return True
-    return False
+            of_process |= drawn and full != "numpy.random"
+        elif isinstance(node, ast.ImportFrom):
+            of_process |= node.module in ("random", "numpy.random")
+    return of_process, samples
 
 
 def can_see(
-    modules: Collection[str], touched: Collection[str], nodes: Iterable[ast.AST], settings: ProcessSettings
+    modules: Collection[str], touched: Collection[str], units: Collection[Unit], settings: ProcessSettings
 ) -> bool:
     """Whether code that can reach `modules` can see what was set in one of the `touched` ones.
 
     Settings of the standard library are seen by all code. "numpy.random" stands for the generators of random numbers.
     """
-    nodes = list(nodes)
     if "numpy.random" in touched:
-        return may_draw(modules, nodes, settings)
+        return may_draw(modules, units, settings)
     foreign = [m for m in touched if m not in sys.stdlib_module_names]
     if not foreign or not set(foreign).isdisjoint(modules):
         return True
     if "numpy" in foreign and any(m not in sys.stdlib_module_names for m in modules):
         return True
-    plots = (n for top in nodes for n in ast.walk(top) if isinstance(n, ast.Attribute) and n.attr in _PLOTS)
-    return "matplotlib" in foreign and any(True for _ in plots)
+    return "matplotlib" in foreign and any(settings.known(_plots, units))
+
+
+def _plots(unit: Unit, _: ProcessSettings) -> bool:
+    nodes = (n for top in unit.nodes for n in ast.walk(top))
+    return any(isinstance(n, ast.Attribute) and n.attr in _PLOTS for n in nodes)

@@ -25,7 +25,8 @@ class ResolvedSteps:
 
     `before` has for each step all steps that are done when it starts; `makers` has for each name the steps that give
     it a value or delete it; `owners` and `place` tell of each unit whose it is and where it stands there.
-    `settings` tells by the use of a notebook what its statements set in modules.
+    `settings` tells by the use of a notebook what its statements set in modules, `settings_above` has the statements
+    of the resolved steps that set something, with the modules.
     """
 
     flows: dict[str, StepFlow] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class ResolvedSteps:
     place: dict[int, int] = field(default_factory=dict)
     steps: list[StepCode] = field(default_factory=list)
     settings: dict[str, ProcessSettings] = field(default_factory=dict)
+    settings_above: list[tuple[Unit, frozenset[str]]] = field(default_factory=list)
     random: RandomStates = field(default_factory=RandomStates)
     origins: Origins = field(default_factory=lambda: Origins({}, {}))
 
@@ -64,20 +66,20 @@ class ResolvedSteps:
             self.makers.setdefault(name, []).append(step)
         for place, unit in enumerate(step.units):
             self.owners[id(unit)], self.place[id(unit)] = step, place
+        self.settings_above += self._settings_of(step)
 
-    def settings_above(self) -> Iterator[tuple[Unit, frozenset[str]]]:
-        """The statements of the steps that set something in modules and can run again later, with these modules."""
-        for step in self.steps:
-            settings = self.settings[step.use]
-            for index, unit in enumerate(step.units):
-                modules = settings.modules(unit)
-                if modules is None or (modules <= _SEEDED and any(settings.seeds(node) for node in unit.nodes)):
-                    continue
-                made = {n for u in step.units[:index] for n in u.names.gives}
-                again = {n for u in step.units[index + 1 :] for n in u.names.gives} | step.names.deletes
-                # A value that the step changes or deletes below is not there any more when the statement runs again.
-                if not made & again & {*unit.names.reads, *unit.names.through}:
-                    yield unit, modules
+    def _settings_of(self, step: StepCode) -> Iterator[tuple[Unit, frozenset[str]]]:
+        """The statements of the step that set something in modules and can run again later, with these modules."""
+        settings = self.settings[step.use]
+        for index, unit in enumerate(step.units):
+            modules = settings.modules(unit)
+            if modules is None or (modules <= _SEEDED and any(settings.seeds(node) for node in unit.nodes)):
+                continue
+            made = {n for u in step.units[:index] for n in u.names.gives}
+            again = {n for u in step.units[index + 1 :] for n in u.names.gives} | step.names.deletes
+            # A value that the step changes or deletes below is not there any more when the statement runs again.
+            if not made & again & {*unit.names.reads, *unit.names.through}:
+                yield unit, modules
 
     def candidates(self, name: str, step: StepCode, before: frozenset[str]) -> Sequence[StepCode]:
         """The steps among which the maker of a name is: those its `prev:` reaches, else those of its own notebook."""

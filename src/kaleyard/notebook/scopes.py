@@ -25,6 +25,7 @@ from kaleyard.notebook.syntax import (
     changes_class,
     default_values,
     definition_parts,
+    kept_default,
     names_in,
     surely_bound,
 )
@@ -75,6 +76,9 @@ def deferred(node: Function | ast.ClassDef) -> Deferred:
     found = scope.result()
     found.parameters = tuple(a.arg for a in every)
     found.changed = frozenset(scope.changes.intersection(found.parameters))
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and kept_default(node):
+        # A default that its calls change is a part of the function.
+        found.changes = found.changes | {node.name}
     return found
 
 

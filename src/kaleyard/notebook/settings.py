@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 from kaleyard.notebook.changes import changed_roots, root_name
 from kaleyard.notebook.code import Unit
@@ -44,6 +45,7 @@ _MAGICS = {"env": "os", "set_env": "os", "config": "matplotlib", "matplotlib": "
 _SEED = re.compile(r"\w*seed\w*|set_state|setstate")
 _GENERATORS = {"numpy": "numpy", "random": "random", "torch": "torch"}
 _ALL = frozenset(_GENERATORS.values())
+Found = TypeVar("Found")
 _Assignment = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete
 
 
@@ -55,6 +57,8 @@ class ProcessSettings:
         self._functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
         self._stars: set[str] = set()
         self._known: dict[int, frozenset[str] | None] = {}
+        self._facts: dict[tuple[str, int], Any] = {}
+        self._seeding: dict[ast.AST, frozenset[str]] = {}
         # Functions whose bodies are being read: one may call itself.
         self._inside: set[str] = set()
         for node in (n for unit in units for top in unit.nodes for n in ast.walk(top)):
@@ -76,6 +80,14 @@ class ProcessSettings:
             self._known[id(unit)] = touched if touched and None not in found else None
         return self._known[id(unit)]
 
+    def known(self, find: Callable[[Unit, ProcessSettings], Found], units: Iterable[Unit]) -> Iterator[Found]:
+        """What `find` tells of each unit, found once."""
+        for unit in units:
+            key = (find.__name__, id(unit))
+            if key not in self._facts:
+                self._facts[key] = find(unit, self)
+            yield self._facts[key]
+
     def reached(self, unit: Unit) -> frozenset[str]:
         """The top-level modules that the unit uses, itself or through functions of the notebook."""
         names, todo = set[str](), [*unit.names.reads, *unit.names.through, *unit.names.maybe_reads]
@@ -94,8 +106,13 @@ class ProcessSettings:
 
     def seeds(self, node: ast.AST) -> frozenset[str]:
         """The generators of random numbers that running the node seeds: `numpy`, `random`, `torch`, `tensorflow`."""
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
             return frozenset()
+        if node not in self._seeding:
+            self._seeding[node] = self._find_seeds(node)
+        return self._seeding[node]
+
+    def _find_seeds(self, node: ast.AST) -> frozenset[str]:
         found, called = set[str](), set[str]()
         todo: list[ast.AST] = [node]
         while todo:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from kaleyard.notebook.changes import bound_names, changed_roots
+from kaleyard.notebook.changes import bound_names, changed_roots, is_display
 
 __all__ = [
     "Function",
@@ -16,6 +16,7 @@ __all__ = [
     "default_values",
     "definition_parts",
     "header",
+    "kept_default",
     "leaves",
     "makes_class",
     "names_in",
@@ -26,6 +27,7 @@ __all__ = [
     "surely_bound",
 ]
 
+_MAKING = frozenset({"list", "dict", "set", "defaultdict", "collections.defaultdict", "Counter", "deque"})
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 # What makes a class, or what stands for one in annotations, when it is called.
@@ -173,3 +175,18 @@ def blocks(node: ast.stmt) -> Iterator[list[ast.stmt]]:
         yield getattr(node, name, [])
     for handler in getattr(node, "handlers", []):
         yield handler.body
+
+
+def kept_default(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """The parameter whose default is a list, dict or set, and changed by the body; else ""."""
+    told = function.args
+    positional = [*told.posonlyargs, *told.args]
+    pairs = [*zip(positional[len(positional) - len(told.defaults) :], told.defaults, strict=True)]
+    pairs += [(a, d) for a, d in zip(told.kwonlyargs, told.kw_defaults, strict=True) if d is not None]
+    kept = {
+        a.arg
+        for a, d in pairs
+        if is_display(d) or (isinstance(d, ast.Call) and not d.args and ast.unparse(d.func) in _MAKING)
+    }
+    changed = (name for top in function.body for node in ast.walk(top) for name in changed_roots(node))
+    return next((name for name in changed if name in kept), "")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from kaleyard.errors import Place
-from kaleyard.notebook.changes import changed_roots, is_display
+from kaleyard.notebook.changes import changed_roots
 from kaleyard.notebook.findings import Finding, Rule
 from kaleyard.notebook.magics import magic_calls
 from kaleyard.notebook.randomness import RANDOM_KINDS
@@ -24,7 +24,6 @@ _SETTING = re.compile(
     r"filterwarnings|simplefilter|basicConfig|setLevel|setlocale|set_num_threads|setrecursionlimit|set_config)"
 )
 _RESULTS = re.compile(r"_{1,3}|_i{1,3}|_oh|_ih|Out|In")
-_MAKING = frozenset({"list", "dict", "set", "defaultdict", "collections.defaultdict", "Counter", "deque"})
 _CACHING = frozenset({"cache", "lru_cache"})
 _LOOKING = frozenset({"globals", "locals", "vars", "dir"})
 
@@ -82,8 +81,9 @@ class SettingElsewhere(Rule[Reading]):
                     if users:
                         what = f"`{name}` is a setting of this step alone, and step {users[0]} uses `{module}`"
                         yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
-                others = [s.name for s in later if not _goes_along(subject, step, s, cell, line)]
-                if name == "os.chdir" and others:
+                moves = later if name == "os.chdir" else []
+                others = [s.name for s in moves if not _goes_along(subject, step, s, cell, line)]
+                if others:
                     what = f"`{name}` moves this step alone: step {others[0]} is in a folder of its own"
                     yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
             for cell, variable in _variables(step):
@@ -150,19 +150,19 @@ class RememberingDefault(Rule[Reading]):
     title = "function that remembers from call to call, called in several steps"
     severity = "warning"
     example = (
-        ("def note(x, seen=[]):\n    seen.append(x)\n    return len(seen)", "functions"),
+        ("from functools import cache\nseen = []\n@cache\ndef note(x):\n    seen.append(x)\n    return x", "functions"),
         ("first = note('a')", "step:load"),
-        ("print(note('b'), first)", "step:show"),
+        ("print(note('a'), first)", "step:show"),
     )
 
     def check(self, subject: Reading) -> Iterable[Finding]:
-        """Functions that change their default, or that are cached and change what is outside of them."""
+        """Functions that are cached and change what is outside of them: at their first call in each process."""
         steps = list(subject.code.values())
         units = [(unit, None) for unit in dict.fromkeys(u for step in steps for u in step.shared)]
         units += [(unit, step.name) for step in steps for unit in step.units]  # type: ignore[misc]
         for unit, owner in units:
             for function in (n for n in unit.nodes if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))):
-                noted = _noted(function) or _noted_once(function)
+                noted = _noted_once(function)
                 users = [s.name for s in steps if _reads(s, function.name)] if noted else []
                 if len(users) > 1:
                     both = " and ".join(users[:2])
@@ -176,21 +176,6 @@ def _goes_along(subject: Reading, step: StepCode, later: StepCode, cell: int, li
     return any(u is unit for u in subject.flows[later.name].carried)
 
 
-def _noted(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    """The parameter whose default is a list, dict or set, and changed by the body; else ""."""
-    told = function.args
-    positional = [*told.posonlyargs, *told.args]
-    pairs = [*zip(positional[len(positional) - len(told.defaults) :], told.defaults, strict=True)]
-    pairs += [(a, d) for a, d in zip(told.kwonlyargs, told.kw_defaults, strict=True) if d is not None]
-    kept = {
-        a.arg
-        for a, d in pairs
-        if is_display(d) or (isinstance(d, ast.Call) and not d.args and _dotted(d.func) in _MAKING)
-    }
-    changed = (name for top in function.body for node in ast.walk(top) for name in changed_roots(node))
-    return next((name for name in changed if name in kept), "")
-
-
 def _noted_once(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     """What a cached function changes outside of itself: at its first call in each process; else ""."""
     marks = (_dotted(d.func if isinstance(d, ast.Call) else d).rpartition(".")[2] for d in function.decorator_list)
@@ -201,10 +186,6 @@ def _noted_once(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     inside = [node for top in function.body for node in ast.walk(top)]
     own |= {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     return next((name for node in inside for name in changed_roots(node) if name not in own), "")
-
-
-def _makes(node: ast.expr) -> bool:
-    return isinstance(node, ast.Call) and _dotted(node.func) in _MAKING
 
 
 def _reads(step: StepCode, name: str) -> bool:
