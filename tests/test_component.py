@@ -125,6 +125,7 @@ def test_the_component_is_what_kfps_own_decorator_makes() -> None:
             argument("model", dsl.Output[dsl.Artifact]),
             argument("kaleyard_notebook", dsl.Output[dsl.Artifact]),
             argument("kaleyard_page", dsl.Output[dsl.HTML]),
+            argument("kaleyard_files", dsl.Output[dsl.Artifact]),
             argument("kaleyard_metrics", dsl.Output[dsl.Metrics]),
             argument("alpha", float, 0.5),
             argument("flag", bool, True),

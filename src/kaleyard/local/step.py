@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kaleyard.compiler.content import key_of, project_files, runner_key
+from kaleyard.compiler.content import file_digest, key_of, project_files, runner_key
 from kaleyard.compiler.step_notebook import cell_numbers, code_only, step_notebook
 from kaleyard.errors import CellError, OutsideError, Place, StepError
 from kaleyard.local.cache import Cache, CorruptEntryError, Entry, Value, place_copy
@@ -19,13 +20,14 @@ from kaleyard.local.executor import Executor, StepTask
 from kaleyard.local.file_advice import missing_file_advice
 from kaleyard.local.foresight import step_modules
 from kaleyard.local.pages import make_page
+from kaleyard.local.parameter_files import parameter_files
 from kaleyard.local.preloading import with_companions
 from kaleyard.local.profile import phases
 from kaleyard.local.record import Artifact, Run, StepRun
 from kaleyard.pipeline import FileInput, Pipeline, Step
 from kaleyard.project import Project
 from kaleyard.runtime import formats
-from kaleyard.runtime.contract import FILES, METRICS, NOTEBOOK, artifact_name, files_input
+from kaleyard.runtime.contract import FILES, METRICS, NOTEBOOK, PARAMETER_FILES, artifact_name, files_input
 from kaleyard.runtime.executor_io import write_whole
 from kaleyard.runtime.result_files import is_taken, read_index, wanted_paths
 
@@ -119,6 +121,8 @@ class StepWork:
         """Content, parameter values, digests of inputs, and the environment it runs in."""
         step, project = self.step, self.given.project
         files = [f"{name} {digest}" for name, digest in project_files(step, project)]
+        named = parameter_files(step, self.record.parameters, project)
+        files += [f"{name} {file_digest(project.root / name, step)}" for name in named]
         values = json.dumps(self.record.parameters, sort_keys=True)
         inputs = [self.given.values[i.step, i.name][0] for i in step.inputs]
         told = [
@@ -178,6 +182,10 @@ class StepWork:
             modules=self._expected(),
             settings=self.step.settings,
         )
+        for name in parameter_files(self.step, self.record.parameters, self.given.project):
+            target = self.folder / PARAMETER_FILES / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.given.project.root / name, target)
         write_whole(task.executor_input, json.dumps(self._executor_input(task.output_file)))
         self.executor.run(task)
         self._read_output(task.output_file)

@@ -16,6 +16,7 @@ __all__ = [
     "METRICS",
     "NOTEBOOK",
     "PAGE",
+    "PARAMETER_FILES",
     "POD_VARIABLE",
     "RAISES",
     "RANDOM_STATE",
@@ -56,6 +57,8 @@ WORK_VARIABLE = "KALEYARD_WORK_FOLDER"
 # the server's API tells neither metrics nor digests, but a pod's log can be read.
 POD_VARIABLE = "KFP_POD_NAME"
 RESULT = "kaleyard result "
+# Beside the executor output: files of the project that the values of parameters name, each under its own path.
+PARAMETER_FILES = "parameter-files"
 # Beside the executor output: what went wrong, as data, for whoever started the step.
 FAILURE_FILE = "failure.json"
 

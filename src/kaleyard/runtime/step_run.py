@@ -27,6 +27,7 @@ from kaleyard.runtime.contract import (
     METRICS,
     NOTEBOOK,
     PAGE,
+    PARAMETER_FILES,
     WORK_VARIABLE,
     artifact_name,
     files_input,
@@ -138,6 +139,9 @@ def _place_files(
     given: ExecutorInput, interface: _Interface, root: Path, values: Mapping[str, Any]
 ) -> Mapping[str, tuple[int, int]]:
     """Put in place what the step reads of files that earlier steps wrote; what there is before it begins."""
+    named = given.output_file.parent / PARAMETER_FILES
+    if named.is_dir():
+        shutil.copytree(named, root, dirs_exist_ok=True)
     for name in interface.data["folders"]:
         target = root / name
         target.mkdir(parents=True, exist_ok=True)
