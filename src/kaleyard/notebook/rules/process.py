@@ -12,7 +12,7 @@ from kaleyard.notebook.findings import Finding, Rule
 from kaleyard.notebook.magics import magic_calls
 from kaleyard.notebook.randomness import RANDOM_KINDS
 from kaleyard.notebook.reader import Reading
-from kaleyard.notebook.settings import ProcessSettings
+from kaleyard.notebook.settings import ProcessSettings, dotted_name
 from kaleyard.notebook.stepcode import StepCode
 
 __all__ = ["RULES"]
@@ -178,7 +178,7 @@ def _goes_along(subject: Reading, step: StepCode, later: StepCode, cell: int, li
 
 def _noted_once(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     """What a cached function changes outside of itself: at its first call in each process; else ""."""
-    marks = (_dotted(d.func if isinstance(d, ast.Call) else d).rpartition(".")[2] for d in function.decorator_list)
+    marks = (dotted_name(d.func if isinstance(d, ast.Call) else d).rpartition(".")[2] for d in function.decorator_list)
     if not _CACHING & {*marks}:
         return ""
     told = function.args
@@ -197,18 +197,8 @@ def _calls(step: StepCode) -> Iterator[tuple[int, int, str]]:
     """The cell, line and dotted name of every call in the step's own cells."""
     for cell, tree in step.trees:
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and (name := _dotted(node.func)):
+            if isinstance(node, ast.Call) and (name := dotted_name(node.func)):
                 yield cell, node.lineno, name
-
-
-def _dotted(node: ast.expr) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Call) and _dotted(node.func) == "logging.getLogger":
-        return "logging"  # a logger is the process's, by its name
-    if isinstance(node, ast.Attribute) and (before := _dotted(node.value)):
-        return f"{before}.{node.attr}"
-    return ""
 
 
 def _is_module(name: str, step: StepCode) -> bool:
@@ -224,7 +214,7 @@ def _context_variables(steps: Iterable[StepCode]) -> set[str]:
     return {
         target.id
         for node in made
-        if _dotted(node.value.func).rpartition(".")[2] == "ContextVar"  # type: ignore[attr-defined]
+        if dotted_name(node.value.func).rpartition(".")[2] == "ContextVar"  # type: ignore[attr-defined]
         for target in node.targets
         if isinstance(target, ast.Name)
     }
