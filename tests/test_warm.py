@@ -88,19 +88,21 @@ def test_nothing_that_a_step_changes_reaches_another(project: Path) -> None:
         """
     import math, os, sys, random, builtins, signal, decimal, warnings
     import numpy as np
-    random.seed(1), np.random.seed(1)
-    os.environ['LEFT'] = 'yes'
-    os.chdir('/')
-    math.pi, builtins.left, sys.left = 3, True, True
-    np.left = True
-    sys.path.insert(0, '/left')
-    sys.modules['left'] = math
-    signal.signal(signal.SIGUSR1, lambda *_: None)
-    decimal.getcontext().prec = 3
-    np.seterr(all='ignore')
-    warnings.simplefilter('error')
-    opened = open('/tmp/left', 'w')
-    os.dup2(opened.fileno(), 77)
+    # In a block, so that none of it is a statement that goes along to later steps.
+    with open(os.devnull):
+        random.seed(1), np.random.seed(1)
+        os.environ['LEFT'] = 'yes'
+        os.chdir('/')
+        math.pi, builtins.left, sys.left = 3, True, True
+        np.left = True
+        sys.path.insert(0, '/left')
+        sys.modules['left'] = math
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+        decimal.getcontext().prec = 3
+        np.seterr(all='ignore')
+        warnings.simplefilter('error')
+        opened = open('/tmp/left', 'w')
+        os.dup2(opened.fileno(), 77)
     done = 1
     """.replace("\n    ", "\n")
         .replace("opened = open('/tmp/left', 'w')", "os.dup2(1, 77)")

@@ -113,7 +113,7 @@ def _interface(pipeline: Pipeline, step: Step) -> dict[str, Any]:
         "metrics": list(step.metrics),
         "module_path": list(step.module_path),
         "project": sorted({*step.modules, *step.files}),
-        "files": {i.step: list(i.paths) for i in step.file_inputs},
+        "files": [[i.step, list(i.paths)] for i in step.file_inputs],  # a later step's files replace an earlier one's
         "folders": list(step.folders),
         "report": step.settings.report,
     }

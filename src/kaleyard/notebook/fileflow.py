@@ -116,7 +116,7 @@ def _connect(reads: set[str], files: StepFiles, earlier: Mapping[str, StepFiles]
     for other, before in reversed(list(earlier.items())):
         taken = {spec for spec in left if any(overlap(spec, w) for w in before.written | before.made_folders)}
         if taken:
-            files.inputs[other] = taken
+            files.inputs = {other: taken} | files.inputs
             left -= taken & before.replaced
     files.project = left
 

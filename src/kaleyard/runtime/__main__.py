@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kaleyard.errors import KaleyardError
-from kaleyard.runtime.contract import METRICS, POD_VARIABLE, RESULT, STEP_FOLDER
+from kaleyard.runtime.contract import FILES, METRICS, POD_VARIABLE, RESULT, STEP_FOLDER
 from kaleyard.runtime.executor_io import read_executor_input
 from kaleyard.runtime.step_run import run_step
 from kaleyard.runtime.stopping import Stopped, caught, listen
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = read_executor_input(options.executor_input)
         records = run_step(given, options.step, options.project, options.guard)
         if os.environ.get(POD_VARIABLE):
-            digests = {name: told["sha256"] for name, told in records.items() if "sha256" in told}
+            digests = {name: told["sha256"] for name, told in records.items() if "sha256" in told and name != FILES}
             result = {"metrics": records.get(METRICS, {}), "sha256": digests}
             print(RESULT + json.dumps(result, sort_keys=True), flush=True)  # noqa: T201
     except KaleyardError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,8 +63,7 @@ def _overlap(one: _Parts, other: _Parts, *, apart: bool = False) -> bool:
     """Whether an array of one overlaps an array of the other; `apart`: one that is not the very same object."""
     if not one.arrays or not other.arrays:
         return False
-    import numpy as np
-
+    np = sys.modules["numpy"]  # it made the arrays
     roots: dict[int, list[Any]] = {}
     for array in one.arrays.values():
         roots.setdefault(id(_root(array)), []).append(array)
@@ -72,7 +72,7 @@ def _overlap(one: _Parts, other: _Parts, *, apart: bool = False) -> bool:
             if apart and candidate is array:
                 continue
             try:
-                if np.shares_memory(array, candidate, max_work=_MOST_WORK):  # type: ignore[arg-type]
+                if np.shares_memory(array, candidate, max_work=_MOST_WORK):
                     return True
             except np.exceptions.TooHardError:
                 return True

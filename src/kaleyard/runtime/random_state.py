@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import random
 import sys
 from collections.abc import Iterable, Mapping
@@ -29,16 +31,17 @@ def random_state(kinds: Iterable[str]) -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Set the generators to a state that `random_state` gave."""
+    """Set the generators to a state that `random_state` gave, as far as their libraries are here."""
     if "random" in state:
         version, numbers, gauss = state["random"]
         random.setstate((version, tuple(numbers), gauss))
-    if "numpy" in state:
-        import numpy as np
-
+    if "numpy" in state and (np := _library("numpy")):
         name, keys, *rest = state["numpy"]
-        np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))  # noqa: NPY002 - the notebook's own
-    if "torch" in state:
-        import torch
-
+        np.random.set_state((name, np.array(keys, dtype=np.uint32), *rest))
+    if "torch" in state and (torch := _library("torch")):
         torch.set_rng_state(torch.tensor(state["torch"], dtype=torch.uint8))
+
+
+def _library(name: str) -> Any:
+    """The library, None where it is not installed: the step draws nothing from it."""
+    return importlib.import_module(name) if importlib.util.find_spec(name) else None

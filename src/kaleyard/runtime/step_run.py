@@ -145,7 +145,7 @@ def _place_files(
     for name in interface.data["folders"]:
         target = root / name
         target.mkdir(parents=True, exist_ok=True)
-    for step, paths in interface.data["files"].items():
+    for step, paths in interface.data["files"]:
         if files_input(step) not in given.inputs:
             raise StepError(f"the executor input lacks the files of step {step}", fix="Compile the pipeline again.")
         taken = wanted_paths(paths, interface.data["parameters"], values)
