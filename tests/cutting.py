@@ -116,39 +116,38 @@ def content(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def with_telling(notebook: Any, names: Sequence[str]) -> Any:
-    """The notebook with a last cell that tells of the values of these names."""
+_LIVING = """
+import builtins as _builtins, types as _types, cloudpickle as _cloudpickle
+def _keeps(value):
+    if isinstance(value, _types.ModuleType) or hasattr(value, '__next__'):
+        return False
+    # Models and figures are told by what the cells show of them.
+    if type(value).__module__.startswith('matplotlib') or hasattr(value, 'get_params'):
+        return False
+    try:
+        _cloudpickle.dumps(value)
+    except Exception:
+        return False
+    return True
+_names = [n for n in globals() if not n.startswith('_')]
+_names = [n for n in _names if n not in ('In', 'Out', 'exit', 'quit', 'open', 'get_ipython') and _keeps(globals()[n])]
+"""
+
+
+def with_telling(notebook: Any, names: Sequence[str] | None = None) -> Any:
+    """The notebook with a last cell that tells of the values of these names, or of all that live at its end."""
     whole = nbformat.from_dict(json.loads(json.dumps(notebook)))
-    lines = [f"__import__('builtins').print({name!r}, _told({name}))" for name in names]
+    lines = [f"__import__('builtins').print(repr({name!r}), _told({name}))" for name in names or ()]
+    if names is None:
+        lines = [_LIVING, "for _n in _names:\n    _builtins.print(repr(_n), _told(globals()[_n]))"]
     whole.cells.append(nbformat.v4.new_code_cell(DESCRIBE + "\n" + "\n".join(lines)))
     return whole
 
 
-def living(notebook: Any, folder: Path) -> list[str]:
-    """The names whose values live at the end of a whole run, and can be kept: no modules, files or iterators."""
-    probe = nbformat.from_dict(json.loads(json.dumps(notebook)))
-    source = (
-        "import types as _types, pickle as _pickle, cloudpickle as _cloudpickle\n"
-        "def _keeps(value):\n"
-        "    if isinstance(value, _types.ModuleType) or hasattr(value, '__next__'):\n"
-        "        return False\n"
-        # Models and figures are told by what the cells show of them.
-        "    if type(value).__module__.startswith('matplotlib') or hasattr(value, 'get_params'):\n"
-        "        return False\n"
-        "    try:\n"
-        "        _cloudpickle.dumps(value)\n"
-        "    except Exception:\n"
-        "        return False\n"
-        "    return True\n"
-        "_ours = {'In', 'Out', 'exit', 'quit', 'open', 'get_ipython'}\n"
-        "import builtins as _builtins\n"
-        "_names = [n for n in globals() if not n.startswith('_') and n not in _ours]\n"
-        "_builtins.print([n for n in _names if _keeps(globals()[n])])"
-    )
-    probe.cells.append(nbformat.v4.new_code_cell(source))
-    done = execute(probe, folder, frozenset(), 120)
-    last = done.outputs[len(done.outputs) - 1]
-    return list(ast.literal_eval("".join(last[-1]["text"])))
+def living(whole: Outcome) -> list[str]:
+    """The names whose values the last cell of a whole run told of."""
+    last = whole.texts[max(whole.texts)]
+    return [ast.literal_eval(line.partition(" ")[0]) for line in last.splitlines() if line.startswith("'")]
 
 
 def run_whole(notebook: Any, folder: Path) -> Outcome:

@@ -50,6 +50,10 @@ SEEN = {
     "a column dropped in place": Case(FRAME, "{v}.drop(columns=['b'], inplace=True)", COLUMNS),
     "a column by a second name": Case(FRAME, "other = {v}\nother['c'] = 3", COLUMNS),
     "a global that a class of the notebook uses": Case("{v} = Scaled()", "K = {v}.scale() + 1", "{v}.scale()"),
+    "a list put into an object": Case("{v} = [1]", "box = Box()\nbox.rows = {v}\nbox.rows.append(2)", "{v}"),
+    "a list put into an object before": Case(
+        "{v} = [1]\nbox_{v} = Box()\nbox_{v}.rows = {v}", "box_{v}.rows.append(2)", "{v}"
+    ),
     "a list put into a dict": Case("{v} = [1]", "held = {{'k': {v}}}\nheld['k'].append(2)", "{v}"),
     "a list put into a dict before": Case("{v} = [1]\nheld_{v} = {{'k': {v}}}", "held_{v}['k'].append(2)", "{v}"),
     "a view of an array, set": Case("{v} = np.arange(4)", "{v}[1:][0] = 7", "{v}.tolist()"),
@@ -63,7 +67,6 @@ REFUSED = {
     "a list in dicts that a function gave back": Case(
         "{v} = {{'a': {{'b': [1]}}}}", "ident({v}['a'])['b'].append(2)", "{v}"
     ),
-    "a list put into an object": Case("{v} = [1]", "box = Box()\nbox.rows = {v}\nbox.rows.append(2)", "{v}"),
     "a view of an array": Case("{v} = np.arange(4)", "view = {v}[:2]\nview += 1", "{v}.tolist()"),
     "a transposed array": Case("{v} = np.ones((2, 3))", "np.multiply({v}.T, 2, out={v}.T)", "{v}.tolist()"),
     "a frame that a function gave back": Case(FRAME, "same = ident({v})\nsame['c'] = 3", COLUMNS),
@@ -73,9 +76,6 @@ REFUSED = {
 # that made them has noted that they were one.
 SHARED = {
     "a closure made before": Case("{v} = [1]\nadd_{v} = adder({v})", "add_{v}(5)", "{v}"),
-    "a list put into an object before": Case(
-        "{v} = [1]\nbox_{v} = Box()\nbox_{v}.rows = {v}", "box_{v}.rows.append(2)", "{v}"
-    ),
     "a list that a function gave back before": Case("{v} = [1]\nsame_{v} = ident({v})", "same_{v}.append(2)", "{v}"),
     "a view of an array made before": Case("{v} = np.arange(4)\nview_{v} = {v}[:2]", "view_{v} += 1", "{v}.tolist()"),
 }

@@ -37,13 +37,11 @@ RIGHT = {
 def whole(name: str) -> tuple[Any, Outcome]:
     """The notebook with the cell that tells of its values, and what it gives in one kernel."""
     notebook = nbformat.read(FOLDER / f"{name}.ipynb", 4)
-    with tempfile.TemporaryDirectory() as probe, tempfile.TemporaryDirectory() as folder:
-        (Path(probe) / "notebooks").mkdir()
-        told = with_telling(notebook, living(notebook, Path(probe) / "notebooks"))
-        done = run_whole(told, Path(folder))
+    with tempfile.TemporaryDirectory() as folder:
+        done = run_whole(with_telling(notebook), Path(folder))
     assert not done.error
     assert sum(bool(text) for text in done.texts.values()) > len(done.texts) // 3, "else there is little to compare"
-    return told, done
+    return with_telling(notebook, living(done)), done
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from kaleyard.notebook.carried import Carried, is_class
 from kaleyard.notebook.code import Unit
@@ -25,6 +26,8 @@ __all__ = ["resolve"]
 _GIVEN = frozenset(dir(builtins)) | {
     *("display", "get_ipython", "In", "Out", "exit", "quit", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh"),
     *("_dh", "__name__", "__builtins__", "__doc__", "__annotations__"),
+    # What IPython takes for a magic where it stands alone.
+    *("pwd", "ls", "ll", "cd", "who", "whos", "history", "clear"),
 }
 
 
@@ -77,6 +80,8 @@ class _Resolver:
         names = self.step.names
         for name, site in names.reads.items():
             self.need(name, site, certain=True, lazy=name not in names.direct)
+        loose_names = names.loose - names.direct
+        self.flow.missing = [replace(m, loose=True) if m.name in loose_names else m for m in self.flow.missing]
         for name, site in names.maybe_reads.items():
             self.need(name, site, certain=False)
         loose = {*names.may_make, *names.changes} - names.makes
@@ -244,7 +249,9 @@ class _Resolver:
         index = self.done.place[id(unit)]
         if any(name in u.names.gives for u in owner.units[:index]):
             gone = name not in owner.names.gives
-            if gone or any(name in u.names.gives for u in owner.units[index + 1 :]):
+            alike = len({u.source for u in owner.units if name in u.names.gives and u.names.imports}) == 1
+            again = any(name in u.names.gives for u in owner.units[index + 1 :])
+            if gone or (again and not (alike and name in owner.names.imports)):
                 what = f"code of step {owner.name} uses it before that step {'deletes' if gone else 'changes'} it"
                 self._conflict(name, site, what)
             return owner

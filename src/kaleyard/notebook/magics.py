@@ -14,7 +14,7 @@ NOWHERE = "<magic>"
 # Magics whose body or line is Python that runs in the notebook's namespace.
 _PYTHON = frozenset({"time", "timeit", "prun", "capture", "memit", "mprun", "lprun"})
 # Magics that may bind any name.
-_ANYTHING = frozenset({"run", "pylab", "load", "store"})
+_ANYTHING = frozenset({"run", "pylab", "load", "store", "cython"})
 _OPTIONS = re.compile(r"^(?:\s*-\w+(?:\s*\d+)?\b)+")
 _SAVES = re.compile(r"--(?:out|err|proc)[ =]\s*(\w+)")
 _READS = re.compile(r"\{([^{}]+)\}|\$\$?([A-Za-z_]\w*)")

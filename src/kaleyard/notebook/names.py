@@ -44,7 +44,8 @@ class Expressions(ast.NodeVisitor):
         self.local: list[dict[str, set[str]]] = []
         self.alias = dict(known.alias)
         self.held = dict(known.held)
-        self.depth = self.lazy = 0  # of branches; of lambdas, whose names are read when they are called
+        # Of branches; of expressions that may not run; of lambdas, whose names are read when they are called.
+        self.depth = self.perhaps = self.lazy = 0
         # Functions made before whose use has been counted.
         self.used: set[str] = set()
         self.changing: set[str] = set()
@@ -57,8 +58,8 @@ class Expressions(ast.NodeVisitor):
 
     def _read(self, name: str, line: int) -> None:
         self._count(name, line)
-        if not self.lazy and not self.depth and name in self.names.reads:
-            self.names.direct.add(name)
+        if name in self.names.reads and not self.lazy:
+            (self.names.loose if self.depth or self.perhaps else self.names.direct).add(name)
         if self._function(name) is not None:
             self.use(name, line)
 
@@ -220,6 +221,8 @@ class Expressions(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         self.generic_visit(node)
         func = node.func
+        # `exec` and what is done to `globals()` may give any name.
+        self.names.star |= isinstance(func, ast.Name) and func.id in ("exec", "globals")
         if (func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")) in GENERATORS:
             self.methods |= DRAWING
             self.names.methods = DRAWING
@@ -242,10 +245,10 @@ class Expressions(ast.NodeVisitor):
 
     def visit_IfExp(self, node: ast.IfExp) -> None:
         self.visit(node.test)
-        self.lazy += 1
+        self.perhaps += 1
         self.visit(node.body)
         self.visit(node.orelse)
-        self.lazy -= 1
+        self.perhaps -= 1
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
         self.visit(node.value)

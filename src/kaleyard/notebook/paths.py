@@ -85,7 +85,9 @@ class _Statements(Expressions):
 
     def same(self, pairs: Iterable[tuple[str, set[str]]]) -> None:
         """Names that may be the same object as other names from now on."""
-        for name, roots in pairs:
+        for name, every in pairs:
+            # What a module holds is no value of the notebook's.
+            roots = {r for r in every if not self._is_import(r)}
             if roots - {name}:
                 self.alias[name] = self.alias.get(name, frozenset()) | (roots - {name})
                 self.known.roots.update(roots)
@@ -249,7 +251,9 @@ class _Statements(Expressions):
         for handler in node.handlers:
             self.bound = set(before)
             if handler.type is not None:
+                self.perhaps += 1
                 self.visit(handler.type)
+                self.perhaps -= 1
             had = handler.name in self.maybe
             if handler.name:
                 self.bind(handler.name, handler.lineno)

@@ -33,8 +33,15 @@ class ProcessState:
 
     def settings_above(self) -> list[Unit]:
         """Settings that earlier steps made, and this one can see."""
-        above = self.done.settings_above
+        above = (pair for pair in self.done.settings_above if not self._is_remade(pair[0]))
         return [u for u, modules in above if not self.carried.has(u) and self.is_visible(modules)]
+
+    def _is_remade(self, unit: Unit) -> bool:
+        """Whether a step since has given another value to a name that the unit reads: it cannot run again then."""
+        owner = self.done.owners[id(unit)]
+        read = {*unit.names.reads, *unit.names.through} - owner.names.imports
+        later = self.done.steps[self.done.index[owner.name] + 1 :]
+        return any(read & (s.names.gives - s.names.imports) for s in (*later, self.step)) if read else False
 
     def _modules(self) -> set[str]:
         """The top-level modules that the step's code and the values it takes are of."""

@@ -207,7 +207,7 @@ class ProcessSettings:
         top, _, rest = full.partition(".")
         if not top:
             return None
-        if depth and self._seeded(name):
+        if depth and _SEED.fullmatch(name.rpartition(".")[2]) and self._seeded(name):
             return frozenset({top})
         word = rest.rpartition(".")[2]
         if word in _OWN_WORDS:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from kaleyard.notebook.code import Unit
 from kaleyard.notebook.known import Known, Names, Site
+from kaleyard.notebook.magics import magic_calls
 
 __all__ = ["Ambiguous", "Conflict", "Missing", "StepCode", "StepFlow", "hand_on_together"]
 
@@ -35,7 +36,7 @@ class StepCode:
     @cached_property
     def stars(self) -> tuple[Unit, ...]:
         """The step's star imports, which may give any name."""
-        return tuple(u for u in self.units if u.names.star and u.is_definition)
+        return tuple(u for u in self.units if u.names.star and (u.is_definition or _runs_file(u)))
 
     @cached_property
     def _given(self) -> dict[str, int]:
@@ -61,7 +62,8 @@ class StepCode:
 class Missing:
     """A name that has no value where it is used.
 
-    `lazy`: only a function that the step has reads it, when it is called. `deleted` names the step that deleted it.
+    `lazy`: only a function that the step has reads it, when it is called, or a branch; `loose`: only a branch does.
+    `deleted` names the step that deleted it.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Missing:
     site: Site
     lazy: bool = False
     deleted: str = ""
+    loose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,12 @@ class StepFlow:
     def carried(self) -> list[Unit]:
         """Every unit of other cells that goes with the step."""
         return [*self.setup, *self.late, *self.inline]
+
+
+def _runs_file(unit: Unit) -> bool:
+    """Whether the unit is a magic that runs a file, as `%run tools.ipynb` does, and nothing else."""
+    rest = [n for n in unit.nodes if not isinstance(n, ast.ImportFrom)]
+    return all(any(texts[:1] == ["run"] for _, texts in magic_calls(n)) for n in rest)
 
 
 def hand_on_together(code: StepCode, known: Known, earlier: Iterable[StepCode]) -> None:

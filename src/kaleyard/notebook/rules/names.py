@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import replace
 
 from kaleyard.errors import Place
 from kaleyard.notebook.findings import Finding, Rule
@@ -36,7 +37,9 @@ class MissingName(Rule[Reading]):
                     near = difflib.get_close_matches(missing.name, sorted(_all_names(subject)), n=1, cutoff=0.75)
                     advice = self._advice(missing.name, subject)
                     advice = f"Did you mean `{near[0]}`? {self.advice()}" if near else advice
-                    yield self.found(place, f"nothing makes the name `{missing.name}`", advice=advice, line=line)
+                    found = self.found(place, f"nothing makes the name `{missing.name}`", advice=advice, line=line)
+                    # A branch that reads it may never be taken.
+                    yield replace(found, severity="warning") if missing.loose else found
 
     def _advice(self, name: str, subject: Reading) -> str:
         skipped = [c.number for c in subject.notebook.code_cells if "skip" in c.tags and f"{name} =" in c.source]
