@@ -34,7 +34,9 @@ def _told(value, depth=0):
     name = kind.__module__ + "." + kind.__qualname__
     if depth > 6:
         return name
-    if value is None or kind in (bool, int, float, complex, str, bytes, range):
+    if kind is float or (kind.__module__ == "numpy" and kind.__name__.startswith("float")):
+        return name + format(float(value), ".9g")  # the order in memory decides the last digits of sums
+    if value is None or kind in (bool, int, complex, str, bytes, range):
         return repr(value) if len(repr(value)) < 200 else name + hashlib.sha256(repr(value).encode()).hexdigest()
     if isinstance(value, (list, tuple)):
         return name + "[" + ", ".join(_told(v, depth + 1) for v in value) + "]"
@@ -49,10 +51,12 @@ def _told(value, depth=0):
     if kind.__module__ == "numpy" and hasattr(value, "dtype"):
         if value.dtype == object:
             return name + str(value.shape) + _told(value.ravel().tolist(), depth + 1)
+        if value.dtype.kind == "f":
+            return name + str(value.dtype) + str(value.shape) + _told([float(v) for v in value.ravel()[:200]], 5)
         return name + str(value.dtype) + str(value.shape) + hashlib.sha256(value.tobytes()).hexdigest()
     if kind.__module__.startswith("pandas") and hasattr(value, "to_csv"):
         types_ = str(getattr(value, "dtypes", "")) + str(value.index.dtype) + str(value.shape)
-        return name + hashlib.sha256((types_ + value.to_csv()).encode()).hexdigest()
+        return name + hashlib.sha256((types_ + value.to_csv(float_format="%.9g")).encode()).hexdigest()
     if kind.__module__.startswith("pandas"):
         items = value.to_list() if hasattr(value, "to_list") else repr(value)
         return name + str(getattr(value, "dtype", "")) + hashlib.sha256(repr(items).encode()).hexdigest()
@@ -109,6 +113,8 @@ def content(path: Path) -> str:
     """
     if path.suffix in (".joblib", ".pkl", ".pickle"):
         return "a pickle"
+    if path.suffix in (".png", ".jpg", ".svg", ".pdf"):
+        return "a picture"
     if zipfile.is_zipfile(path) and path.suffix == ".zip":
         with zipfile.ZipFile(path) as archive:
             parts = {n: hashlib.sha256(archive.read(n)).hexdigest() for n in sorted(archive.namelist())}

@@ -37,6 +37,7 @@ _REMOVERS = frozenset({"remove", "unlink", "rmtree", "rmdir", "removedirs"})
 _MOVERS = frozenset("copy copy2 copyfile copytree move rename renames replace".split())
 _BOTH = frozenset({"connect", "memmap", "Memory", "HDFStore"})
 _OPENERS = frozenset({"open", "ZipFile", "TarFile", "File", "GzipFile"})
+_KNOWN = _MAKERS | _REMOVERS | _MOVERS | _BOTH | _OPENERS | {"basicConfig", "system", "getoutput"}
 _MODE = re.compile(r"[rwaxbt+]{1,3}")
 _FILE = re.compile(r"[^\s]\.[A-Za-z][A-Za-z0-9]{0,7}$")
 # Keywords that hold a path.
@@ -71,6 +72,8 @@ class FileUses:
     cell: int = 0
     _found: list[FileUse] = field(default_factory=list)
     _depth: int = 0
+    _inlined: set[tuple[Any, ...]] = field(default_factory=set)
+    _words: dict[Function, set[str]] = field(default_factory=dict)
 
     def learn(self, nodes: Iterable[ast.stmt]) -> None:
         """Take in definitions and values without looking for uses."""
@@ -80,7 +83,7 @@ class FileUses:
 
     def of(self, cell: int, nodes: Iterable[ast.stmt]) -> list[FileUse]:
         """The uses of files in statements that run one after the other."""
-        self.cell, self._found = cell, []
+        self.cell, self._found, self._inlined = cell, [], set()
         self._block(nodes, sure=True)
         return self._found
 
@@ -236,12 +239,35 @@ class FileUses:
         bound = {n: self.values.value(d) for n, d in zip(names[len(names) - len(defaults) :], defaults, strict=False)}
         bound |= {n: self.values.value(a) for n, a in zip(names, call.args, strict=False)}
         bound |= {k.arg: self.values.value(k.value) for k in call.keywords if k.arg}
+        # The same function with the same paths uses the same files.
+        key = (id(function), sure, tuple(sorted((n, v.spec) for n, v in bound.items() if isinstance(v, PathText))))
+        if key in self._inlined or not self._may_use_files(function):
+            return
+        self._inlined.add(key)
         outer, functions = self.values, dict(self.functions)
         self.values = outer.inside(dict.fromkeys(names) | bound)
         self._depth += 1
         self._block(function.body, sure=sure)
         self._depth -= 1
         self.values, self.functions = outer, functions
+
+    def _may_use_files(self, function: Function) -> bool:
+        """Whether anything in a function's body looks like a use of a file, or calls what may be one."""
+        seen, todo = set[str](), list(self._words.get(function) or self._calls(function))
+        while todo:
+            word = todo.pop()
+            if word in _KNOWN or _WRITERS.fullmatch(word) or _READERS.fullmatch(word) or word == "run_cell_magic":
+                return True
+            inner = [self.functions[word]] if word in self.functions else self.methods.get(word, [])
+            if word not in seen:
+                seen.add(word)
+                todo += (n for f in inner for n in self._words.get(f) or self._calls(f))
+        return False
+
+    def _calls(self, function: Function) -> set[str]:
+        calls = (n.func for n in ast.walk(function) if isinstance(n, ast.Call))
+        self._words[function] = {f.attr if isinstance(f, ast.Attribute) else getattr(f, "id", "") for f in calls}
+        return self._words[function]
 
     def _magic(self, method: str, texts: list[str], node: ast.expr) -> None:
         if method == "run_cell_magic" and texts[:1] == ["writefile"] and len(texts) > 1:

@@ -114,7 +114,7 @@ class _Resolver:
             apart = maker.use != self.step.use
             maker = None if apart or maker.given_in(name) < unit.cell < self.start else maker
         if maker is not None and name in maker.names.deletes:
-            if certain:
+            if certain and name not in _GIVEN:  # a name of Python's own is there again
                 self.flow.missing.append(Missing(name, self.step.name, site, lazy, maker.name))
         elif maker is not None:
             if certain:

@@ -25,7 +25,7 @@ _SETTING = re.compile(
     r"set_grad_enabled|use_deterministic_algorithms|set_float32_matmul_precision|filterwarnings|simplefilter|"
     r"resetwarnings|basicConfig|setLevel|setlocale|set_num_threads|setrecursionlimit|set_config|set_log_level|"
     r"set_verbosity|set_matplotlib_formats|set_matplotlib_close|register_matplotlib_converters|putenv|unsetenv|chdir|"
-    r"tzset|setcontext|progress_apply|init_notebook_mode|captureWarnings|int_max_str_digits)"
+    r"Config\.(?:set_\w+|load|restore_defaults)|tzset|setcontext|progress_apply|init_notebook_mode|captureWarnings|int_max_str_digits)"
 )
 # Names too short to be settings of any module but these.
 _OWN_WORDS = {

@@ -150,7 +150,7 @@ def hand_on_together(code: StepCode, known: Known, earlier: Iterable[StepCode]) 
             pairs = [{n, root} for table in tables for n in same & table.keys() for root in table[n] & same]
             for pair in pairs:
                 given = pair & step.names.gives
-                if len(given) == 1:
+                if len(given) == 1 and not pair & (known.imports | step.names.imports):
                     (one,), (other,) = given, pair - given
                     site = step.names.sites.get(one) or step.names.changes.get(one)
                     step.names.changes.setdefault(other, site or (step.cells[0], 1))

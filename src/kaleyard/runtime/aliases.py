@@ -27,17 +27,25 @@ class _Parts:
     arrays: dict[int, Any] = field(default_factory=dict)
 
 
-def shared_parts(values: Mapping[str, object]) -> dict[str, list[str]]:
-    """For each value the names of others that it shares a list, dict, set, array, estimator or own object with."""
+def shared_parts(values: Mapping[str, object]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """For each value the names of others that it shares objects with, and of those that it shares only memory with.
+
+    Objects are lists, dicts, sets, frames, estimators and those of the notebook's classes: any change of one is seen in
+    both. Memory is that of arrays: a column added to a frame is not seen in the array it was made from.
+    """
     parts = _walked(values)
     names = list(parts)
-    found: dict[str, set[str]] = {}
+    found: tuple[dict[str, set[str]], dict[str, set[str]]] = ({}, {})
     for index, name in enumerate(names):
         for other in names[index + 1 :]:
-            if _same_objects(parts[name], parts[other]) or _overlap(parts[name], parts[other]):
-                found.setdefault(name, set()).add(other)
-                found.setdefault(other, set()).add(name)
-    return {name: sorted(others) for name, others in found.items()}
+            one, two = parts[name], parts[other]
+            objects = not one.objects.keys().isdisjoint(two.objects)
+            if objects or _same_objects(one, two) or _overlap(one, two):
+                table = found[0 if objects else 1]
+                table.setdefault(name, set()).add(other)
+                table.setdefault(other, set()).add(name)
+    objects_, memory = ({name: sorted(others) for name, others in table.items()} for table in found)
+    return objects_, memory
 
 
 def travelling_together(values: Mapping[str, object], groups: Iterable[Collection[str]]) -> list[Sequence[str]]:

@@ -40,10 +40,11 @@ __all__ = [
 ]
 
 _SHARES = "shares"
+_MEMORY = "memory"
 _UNMADE = "unmade"
 # This kernel's values by name: those loaded that share a part with others, all saved with their records, and those of
 # shared cells with their digests. Values that travel together are loaded once, by the digest of their file.
-_LOADED: dict[str, tuple[Any, list[str]]] = {}
+_LOADED: dict[str, tuple[Any, list[str], list[str]]] = {}
 _SAVED: dict[str, tuple[Any, Path]] = {}
 _REMADE: dict[str, tuple[Any, str]] = {}
 _TOGETHER: dict[str, Together] = {}
@@ -64,13 +65,14 @@ def load(name: str, *, changed: Collection[str] = ()) -> Any:
         raise DataError(f"no earlier step handed over `{name}`")
     # A function reads what the step itself takes or makes under a name, not what came with the function.
     changed = [n for n in changed if n not in _io()["inputs"] and n not in vars(sys.modules["__main__"])]
-    sharers = (told.get("extra") or {}).get(_SHARES, "")
+    extra = told.get("extra") or {}
+    sharers, overlapping = extra.get(_SHARES, ""), extra.get(_MEMORY, "")
     value = _TOGETHER.get(told.get("sha256") or "") or _read(name, told, changed)
     if isinstance(value, Together):
         _TOGETHER[told.get("sha256") or ""] = value
         value = value.values[name]
-    if sharers:
-        _LOADED[name] = (value, sharers.split(","))
+    if sharers or overlapping:
+        _LOADED[name] = (value, [s for s in sharers.split(",") if s], [s for s in overlapping.split(",") if s])
     return value
 
 
@@ -91,7 +93,7 @@ def save_if_made(name: str, namespace: Mapping[str, Any]) -> None:
 
 
 def _read(name: str, told: Mapping[str, Any], changed: Collection[str] = ()) -> Any:
-    extra = {k: v for k, v in (told.get("extra") or {}).items() if k != _SHARES}
+    extra = {k: v for k, v in (told.get("extra") or {}).items() if k not in (_SHARES, _MEMORY)}
     return formats.load(name, told["format"], Path(told["path"]), told.get("sha256"), extra, changed)
 
 
@@ -133,11 +135,12 @@ def note_shared(*groups: Collection[str]) -> None:
             path = _SAVED[name][1]
             record = _written(name, together, Path(_io()["outputs"][name]))
             write_whole(path, json.dumps({"name": name} | record))
-    for name, others in shared_parts(values).items():
-        path = _SAVED[name][1]
-        record = json.loads(path.read_text(encoding="utf-8"))
-        record["extra"][_SHARES] = ",".join(others)
-        write_whole(path, json.dumps(record))
+    for word, table in zip((_SHARES, _MEMORY), shared_parts(values), strict=True):
+        for name, others in table.items():
+            path = _SAVED[name][1]
+            record = json.loads(path.read_text(encoding="utf-8"))
+            record["extra"][word] = ",".join(others)
+            write_whole(path, json.dumps(record))
 
 
 def note_remade(namespace: Mapping[str, Any]) -> None:
@@ -190,10 +193,11 @@ def check_inputs(namespace: Mapping[str, Any]) -> None:
                 f"this step changed `{name}` in place, and a later step makes it again in a shared cell",
                 fix=f"Work on a copy of it, or hand it on as it is by now: `{name} = {name}`, below the change.",
             )
-    for name, (value, sharers) in _LOADED.items():
+    for name, (value, sharers, overlapping) in _LOADED.items():
         # Those that came together with it have changed with it.
         here = told["inputs"].get(name, {}).get("sha256")
         others = [o for o in sharers if told["inputs"].get(o, {}).get("sha256") != here]
+        others += overlapping if overlapping and _are_columns_changed(name, value) else []
         if others and _is_changed(name, value):
             names = " and ".join(f"`{other}`" for other in others)
             raise DataError(
@@ -219,6 +223,19 @@ def _is_changed(name: str, value: object) -> bool:
     with Sent.comparing():
         again = _read(name, told)
     return now != _digest(name, again.values[name] if isinstance(again, Together) else again)
+
+
+def _are_columns_changed(name: str, value: Any) -> bool:
+    """Whether what a frame held when it was loaded has other values now; of any other value, whether it changed.
+
+    Columns that were added, and rows that were taken away, are in memory of their own.
+    """
+    if not hasattr(value, "_mgr") or not hasattr(value, "columns"):
+        return True
+    before = _read(name, _io()["inputs"][name])
+    if not before.index.equals(value.index):
+        return False
+    return any(c in value.columns and not before[c].equals(value[c]) for c in before.columns)
 
 
 def _digest(name: str, value: object) -> str:
