@@ -7,11 +7,24 @@ tell which file it is.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from kaleyard.notebook.filecalls import (
+    BOTH,
+    FILE,
+    KEYWORDS,
+    KNOWN,
+    LOOSE_READERS,
+    MAKERS,
+    MODE,
+    MOVERS,
+    OPENERS,
+    READERS,
+    REMOVERS,
+    WRITERS,
+)
 from kaleyard.notebook.filepaths import NO_PATH, PathText, PathValues
 from kaleyard.notebook.magics import magic_calls
 from kaleyard.notebook.settings import dotted_name
@@ -20,30 +33,6 @@ from kaleyard.notebook.syntax import blocks, header, own_expressions
 __all__ = ["ANY", "FileUse", "FileUses"]
 
 ANY = "*"
-_WRITERS = re.compile(
-    r"to_(?:csv|excel|json|parquet|pickle|feather|hdf|html|latex|markdown|stata|xml|orc|file|netcdf|zarr)|tofile|"
-    r"save\w*|imsave|imwrite|dump|write_(?:text|bytes|csv|parquet|excel|json|ipc|ndjson|image|html|gml|graphml|gexf|"
-    r"edgelist|adjlist)|ExcelWriter|FileHandler|RotatingFileHandler|touch|extractall|make_archive|urlretrieve|export_\w+"
-)
-_READERS = re.compile(
-    r"read_(?!sql|clipboard|gbq)\w+|scan_\w+|load|loadtxt|genfromtxt|fromfile|imread|load_model|load_weights|listdir|"
-    r"scandir|walk|iterdir|glob|iglob|rglob|exists|lexists|isfile|isdir|is_file|is_dir|getsize|getmtime|stat|"
-    r"ExcelFile|from_file|parse|unpack_archive|file_digest"
-)
-# Readers whose argument may well be something else: a spec is known, or there is none.
-_LOOSE_READERS = frozenset({"load", "parse", "walk", "stat", "from_file"})
-_MAKERS = frozenset({"mkdir", "makedirs"})
-_REMOVERS = frozenset({"remove", "unlink", "rmtree", "rmdir", "removedirs"})
-_MOVERS = frozenset("copy copy2 copyfile copytree move rename renames replace".split())
-_BOTH = frozenset({"connect", "memmap", "Memory", "HDFStore"})
-_OPENERS = frozenset({"open", "ZipFile", "TarFile", "File", "GzipFile"})
-_KNOWN = _MAKERS | _REMOVERS | _MOVERS | _BOTH | _OPENERS | {"basicConfig", "system", "getoutput"}
-_MODE = re.compile(r"[rwaxbt+]{1,3}")
-_FILE = re.compile(r"[^\s]\.[A-Za-z][A-Za-z0-9]{0,7}$")
-# Keywords that hold a path.
-_KEYWORDS = frozenset(
-    "path path_or_buf filepath_or_buffer fname filename file fp io dst src target location excel_writer outfile".split()
-)
 _DEEPEST = 4
 _LASTING = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.With, ast.AsyncWith)
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -130,23 +119,23 @@ class FileUses:
             self._inline(own, call, sure=sure)
             return
         owner = self.values.value(call.func.value) if isinstance(call.func, ast.Attribute) else None
-        if word in _OPENERS:
+        if word in OPENERS:
             self._open(call, owner, word, sure=sure)
         elif word in self.methods and not isinstance(owner, PathText):
             for method in self.methods[word][:3]:
                 self._inline(method, call, sure=False, method=True)
-        elif word in _MAKERS:
+        elif word in MAKERS:
             self._use(self._path(call, owner), call, folder=True, writes=True, sure=sure)
-        elif word in _REMOVERS:
+        elif word in REMOVERS:
             if isinstance(owner, PathText) or name.startswith(("os.", "shutil.")) or "." not in name:
                 self._use(self._path(call, owner), call, reads=True, writes=True)
-        elif word in _MOVERS:
+        elif word in MOVERS:
             self._move(call, owner, name)
-        elif word in _BOTH:
+        elif word in BOTH:
             self._use(self._path(call, owner), call, reads=True, writes=True)
-        elif _WRITERS.fullmatch(word):
+        elif WRITERS.fullmatch(word):
             self._write(call, owner, word, sure=sure)
-        elif word == "basicConfig" or _READERS.fullmatch(word):
+        elif word == "basicConfig" or READERS.fullmatch(word):
             self._read(call, owner, word)
         elif isinstance(call.func, ast.Attribute) and "." in name:
             self._unknown(call)
@@ -155,7 +144,7 @@ class FileUses:
         given = [self.values.value(a) for a in call.args]
         modes = {k.arg: self.values.value(k.value) for k in call.keywords}
         first = given[0] if given else modes.get("file") or modes.get("name")
-        is_mode = isinstance(first, PathText) and _MODE.fullmatch(first.text) is not None
+        is_mode = isinstance(first, PathText) and MODE.fullmatch(first.text) is not None
         method = isinstance(call.func, ast.Attribute) and word == "open"
         if method and (isinstance(owner, PathText) or not given or is_mode):
             path, mode = (owner if isinstance(owner, PathText) else None), (first if is_mode else modes.get("mode"))
@@ -174,14 +163,14 @@ class FileUses:
         if isinstance(owner, PathText) and word in ("write_text", "write_bytes", "touch"):
             self._use(self._spec(owner), call, reads=word == "touch", writes=True, sure=sure)
             return
-        given = [*call.args, *(k.value for k in call.keywords if k.arg in _KEYWORDS)]
+        given = [*call.args, *(k.value for k in call.keywords if k.arg in KEYWORDS)]
         values = [self.values.value(a) for a in given]
         path = next((v for v in values if isinstance(v, PathText) and _is_like_path(v)), None)
         path = path or next((v for v in values[:1] if isinstance(v, PathText)), None)
         if path is not None:
             spec = self._spec(path)
             # `np.save("x", a)` and `savefig("x")` write "x.npy" and "x.png".
-            bare = path.exact and not _FILE.search(path.text) and spec not in ("", ANY)
+            bare = path.exact and not FILE.search(path.text) and spec not in ("", ANY)
             self._use(f"{spec}*" if bare else spec, call, writes=True, sure=sure)
             return
         pairs = list(zip(values, given, strict=True))
@@ -200,7 +189,7 @@ class FileUses:
             if path is not NO_PATH:
                 self._use(self._spec(path), call, reads=True, writes=True)
             return
-        first = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg in _KEYWORDS), None)
+        first = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg in KEYWORDS), None)
         value = self.values.value(first) if first is not None else NO_PATH
         if first is None and isinstance(call.func, ast.Attribute) and owner is None:
             # `path.exists()` of a path that nobody can see.
@@ -209,10 +198,10 @@ class FileUses:
         if isinstance(value, PathText):
             if word in ("listdir", "scandir", "walk") and value.exact:
                 value = PathText(value.text.rstrip("/") + "/", False, True)
-            if word not in _LOOSE_READERS or _is_like_path(value):
+            if word not in LOOSE_READERS or _is_like_path(value):
                 self._use(self._spec(value), call, reads=True)
         elif value is None:
-            known = word not in _LOOSE_READERS or dotted_name(call.func) in ("np.load", "numpy.load", "joblib.load")
+            known = word not in LOOSE_READERS or dotted_name(call.func) in ("np.load", "numpy.load", "joblib.load")
             self._use(ANY if known else "", call, reads=True)
 
     def _move(self, call: ast.Call, owner: Any, name: str) -> None:
@@ -256,7 +245,7 @@ class FileUses:
         seen, todo = set[str](), list(self._words.get(function) or self._calls(function))
         while todo:
             word = todo.pop()
-            if word in _KNOWN or _WRITERS.fullmatch(word) or _READERS.fullmatch(word) or word == "run_cell_magic":
+            if word in KNOWN or WRITERS.fullmatch(word) or READERS.fullmatch(word) or word == "run_cell_magic":
                 return True
             inner = [self.functions[word]] if word in self.functions else self.methods.get(word, [])
             if word not in seen:
@@ -281,7 +270,7 @@ class FileUses:
                 spec = PathText(word.lstrip(">")).spec
                 if (word.startswith(">") and len(word.strip(">"))) or before in (">", ">>"):
                     self._use(spec, node, writes=True)
-                elif not word.startswith("-") and ("/" in word or _FILE.search(word)):
+                elif not word.startswith("-") and ("/" in word or FILE.search(word)):
                     self._use(spec, node, reads=True)
 
     # -- specs -----------------------------------------------------------------------------------------------
@@ -289,7 +278,7 @@ class FileUses:
     def _path(self, call: ast.Call, owner: Any) -> str:
         if isinstance(owner, PathText):
             return self._spec(owner)
-        first = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg in _KEYWORDS), None)
+        first = call.args[0] if call.args else next((k.value for k in call.keywords if k.arg in KEYWORDS), None)
         return self._spec(self.values.value(first)) if first is not None else ""
 
     @staticmethod
@@ -305,4 +294,4 @@ class FileUses:
 
 
 def _is_like_path(value: PathText) -> bool:
-    return value.is_path or "/" in value.text or bool(_FILE.search(value.text)) or not value.exact
+    return value.is_path or "/" in value.text or bool(FILE.search(value.text)) or not value.exact

@@ -42,10 +42,8 @@ class Expressions(ast.NodeVisitor):
         self.gone: set[str] = set()
         # Names of comprehensions around, each with the variables whose items it may be.
         self.local: list[dict[str, set[str]]] = []
-        self.alias = dict(known.alias)
-        self.held = dict(known.held)
-        # Of branches; of expressions that may not run; of lambdas, whose names are read when they are called.
-        self.depth = self.perhaps = self.lazy = 0
+        self.alias, self.held = dict(known.alias), dict(known.held)
+        self.depth = self.perhaps = self.lazy = 0  # branches; expressions that may not run; lambdas
         # Functions made before whose use has been counted.
         self.used: set[str] = set()
         self.changing: set[str] = set()
@@ -159,9 +157,8 @@ class Expressions(ast.NodeVisitor):
             if name not in self.known.roots:
                 continue
             for other in [n for n, roots in table.items() if name in roots]:
-                table[other] -= {name}
-                if not table[other]:
-                    del table[other]
+                left = table.pop(other) - {name}
+                table.update({other: left} if left else {})
 
     def unbind(self, name: str) -> None:
         self._forget(name)

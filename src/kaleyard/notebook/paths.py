@@ -86,8 +86,7 @@ class _Statements(Expressions):
     def same(self, pairs: Iterable[tuple[str, set[str]]]) -> None:
         """Names that may be the same object as other names from now on."""
         for name, every in pairs:
-            # What a module holds is no value of the notebook's.
-            roots = {r for r in every if not self._is_import(r)}
+            roots = {r for r in every if not self._is_import(r)}  # what a module holds is no value
             if roots - {name}:
                 self.alias[name] = self.alias.get(name, frozenset()) | (roots - {name})
                 self.known.roots.update(roots)
