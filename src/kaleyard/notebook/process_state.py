@@ -45,9 +45,8 @@ class ProcessState:
 
     def _modules(self) -> set[str]:
         """The top-level modules that the step's code and the values it takes are of."""
-        units = (*self.step.units, *self.carried.taken.values())
         inputs = (self.done.origins.modules(maker, name) for name, maker in self.flow.inputs.items())
-        return {m for u in units for m in u.modules}.union(*inputs)
+        return {m for u in self._units() for m in u.modules}.union(*inputs)
 
     def is_visible(self, modules: Collection[str]) -> bool:
         """Whether the step can see what was set in one of these modules."""
@@ -62,9 +61,9 @@ class ProcessState:
         above = [u for u in self.step.shared if u.cell < min(self.step.cells, default=0)]
         random.kinds |= random.seeded_by(above, self.settings)
         before = frozenset(random.kinds)
-        random.kinds |= random.seeded_by(own, self.settings)
-        draws = may_draw(self._modules(), self._units(), self.settings)
         seeds = random.seeded_by(own, self.settings)
+        random.kinds |= seeds
+        draws = may_draw(self._modules(), self._units(), self.settings)
         if not random.kinds or not (draws or seeds):
             return
         if random.holder is not None and not before <= self._seeded_first():
