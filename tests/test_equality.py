@@ -30,7 +30,7 @@ from kaleyard.notebook.rules import load_pipeline
 from kaleyard.pipeline import Pipeline
 from kaleyard.project import Project, find_project
 from kaleyard.runtime import formats
-from kaleyard.runtime.contract import METRICS, NOTEBOOK, PAGE, artifact_name
+from kaleyard.runtime.contract import FILES, METRICS, NOTEBOOK, PAGE, artifact_name
 from kfp_docker_runner import exit_codes_kept, outputs, run_package
 from notebook_builder import notebook
 
@@ -120,7 +120,7 @@ def of_kfp(housing: Housing, root: Path) -> Result:
     package = root
     for name, task in task_names(housing.pipeline).items():
         step = housing.pipeline.step(name)
-        ours = {NOTEBOOK, PAGE, METRICS} if step.metrics else {NOTEBOOK, PAGE}
+        ours = {NOTEBOOK, PAGE, FILES} | ({METRICS} if step.metrics else set())
         assert set(told[task]) == ours | set(map(artifact_name, step.outputs))
         metrics |= told[task].get(METRICS, {}).get("metadata", {})
         for output in step.outputs:

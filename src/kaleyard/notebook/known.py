@@ -21,6 +21,7 @@ class Known:
     `alias` are names that may be the same object as other names, or a part of it; `roots` all those other names, ever.
     `held` are names whose value holds those of other names: `{"k": a}`, `Box(a)`.
     `methods` change the objects that the code has made, beside those of its own classes.
+    `scalars` are parameters that are numbers or texts, which nothing changes in place.
     `lazy_notes`: annotations are not evaluated (`from __future__ import annotations`).
     """
 
@@ -31,6 +32,7 @@ class Known:
     roots: set[str] = field(default_factory=set)
     methods: frozenset[str] = frozenset()
     held: dict[str, frozenset[str]] = field(default_factory=dict)
+    scalars: frozenset[str] = frozenset()
 
     def then(self, names: Names, *, unaware: bool = False) -> Known:
         """What is known once code that does `names` has run; `unaware` if it was read without what is known here."""
@@ -43,7 +45,7 @@ class Known:
         imports = (self.imports - gone) | names.imports
         methods = self.methods | names.methods
         definitions = kept | names.definitions
-        return Known(definitions, imports, self.lazy_notes, alias, self.roots, methods, held)
+        return Known(definitions, imports, self.lazy_notes, alias, self.roots, methods, held, self.scalars - gone)
 
     def same(self, name: str) -> set[str]:
         """The names whose value changes where that of `name` is changed in place, itself among them."""

@@ -44,8 +44,7 @@ class Expressions(ast.NodeVisitor):
         self.local: list[dict[str, set[str]]] = []
         self.alias, self.held = dict(known.alias), dict(known.held)
         self.depth = self.perhaps = self.lazy = 0  # branches; expressions that may not run; lambdas
-        # Functions made before whose use has been counted.
-        self.used: set[str] = set()
+        self.used: set[str] = set()  # functions made before whose use has been counted
         self.changing: set[str] = set()
         # Methods of the notebook's own classes that change their instance, and of what else it has made.
         self.methods = {m for what in known.definitions.values() for m in what.methods} | known.methods
@@ -192,9 +191,10 @@ class Expressions(ast.NodeVisitor):
 
     def hold(self, name: str, roots: set[str]) -> None:
         """The value of `name` holds those of `roots` from now on."""
-        if roots - {name} and not self._is_import(name) and not any(name in scope for scope in self.local):
-            self.held[name] = self.held.get(name, frozenset()) | (roots - {name})
-            self.known.roots.update(roots)
+        others = roots - {name} - self.known.scalars
+        if others and not self._is_import(name) and not any(name in scope for scope in self.local):
+            self.held[name] = self.held.get(name, frozenset()) | others
+            self.known.roots.update(others)
 
     def _is_import(self, name: str) -> bool:
         return name in self.names.imports or (name in self.known.imports and name not in self.maybe)

@@ -135,7 +135,8 @@ def read_part(
     _check_fixed(reading, above.use)
     reading.parameters.parameters = [p for p in reading.parameters.parameters if p.name not in fixed]
     parameters = above.parameters | {p.name for p in reading.parameters.parameters}
-    known = Known(lazy_notes=any(_has_future(c.source) for c in notebook.code_cells))
+    scalars = {p.name for p in reading.parameters.parameters if p.type not in ("list", "dict")}
+    known = Known(lazy_notes=any(_has_future(c.source) for c in notebook.code_cells), scalars=frozenset(scalars))
     shared = [_constant(name, value) for name, value in sorted(fixed.items())]
     for number in sorted(outline.shared):
         shared += (more := units(number, sources[number], Place(notebook.name, number), known))
