@@ -88,7 +88,7 @@ clean: ## everything that was made
 	rm -rf $(VENV) benchmarks/.environments .kaleyard runs build .mypy_cache .ruff_cache .pytest_cache
 
 docs: $(READY) ## the pages that are written from the code
-	$(BIN)/python -m kaleyard.notebook.rules.reference > docs/rules.md
+	$(BIN)/python -m kaleyard.rules.rules_reference > docs/rules.md
 	$(BIN)/python docs/formats.py > docs/formats.md
 	$(BIN)/python docs/compatibility.py > docs/how-to/what-fits.md
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from kaleyard.runtime.formats import describe, is_open
+from kaleyard.runtime.serializers import describe, is_open
 
 HEAD = """\
 # Data between steps

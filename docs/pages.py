@@ -16,8 +16,8 @@ from mkdocs.structure.pages import Page
 
 import kaleyard.errors
 from kaleyard.cli import cli
+from kaleyard.config import Project
 from kaleyard.notebook.tags import TAGS
-from kaleyard.project import Project
 
 __all__ = ["on_files", "on_page_markdown"]
 

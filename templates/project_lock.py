@@ -12,8 +12,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from kaleyard.compiler.requirements import Lock
-from kaleyard.installed import normal_name
+from kaleyard.compiler.lockfile import Lock
+from kaleyard.installed_packages import normal_name
 
 _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parent

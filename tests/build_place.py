@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-import kaleyard.api as verbs
-from kaleyard.cluster.record import Built
+import kaleyard as verbs
+from kaleyard.records.image_record import Built
 from notebook_builder import notebook
 
 ACCEPT = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kaleyard.cluster.images import local_images
-from kaleyard.cluster.options import Options
+from kaleyard.config import Project
+from kaleyard.images.build_options import Options
+from kaleyard.images.pipeline_images import local_images
 from kaleyard.pipeline import Pipeline
-from kaleyard.project import Project
 
 __all__ = ["Engine", "Kind", "images", "locked", "secrets", "settings"]
 

@@ -19,8 +19,8 @@ import nbformat
 
 import kaleyard
 from kaleyard.errors import KaleyardError
-from kaleyard.local.reporter import SilentReporter
-from kaleyard.testing.executing import execute
+from kaleyard.reporting.console import SilentReporter
+from kaleyard.testing.notebook_execution import execute
 
 __all__ = ["Outcome", "cut", "differences", "living", "own_cells", "run_steps", "run_whole", "tell", "with_telling"]
 

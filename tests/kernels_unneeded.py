@@ -21,10 +21,11 @@ from typing import Any
 import cloudpickle
 
 from kaleyard.pipeline import Pipeline
-from kaleyard.runtime.aliases import travelling_together
 from kaleyard.runtime.contract import RANDOM_STATE
-from kaleyard.runtime.formats import definitions, pickling
-from kaleyard.runtime.random_state import random_state, set_random_state
+from kaleyard.runtime.exchange.aliases import travelling_together
+from kaleyard.runtime.exchange.random_state import random_state, set_random_state
+from kaleyard.runtime.serializers.pickling import definitions
+from kaleyard.runtime.serializers.pickling import stable_pickle as pickling
 from notebook_builder import NotebookCells, load
 
 __all__ = ["assert_same", "kernel", "run_by_steps", "run_whole"]

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kaleyard.notebook.reader import Reading, read
-from kaleyard.notebook.rules import load_pipeline
+from kaleyard.analysis.notebook_analysis import Reading, read
+from kaleyard.config import Project
 from kaleyard.pipeline import Pipeline
-from kaleyard.project import Project
+from kaleyard.rules.checker import load_pipeline
 
 __all__ = ["NotebookCells", "load", "markdown", "notebook", "notebook_bytes", "reading"]
 

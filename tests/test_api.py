@@ -34,7 +34,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     [
         "import kaleyard",
         "import kaleyard.cli",
-        "import kaleyard.runtime.formats",
+        "import kaleyard.runtime.serializers",
         "from kaleyard.cli import cli; cli(['--help'], standalone_mode=False)",
         "from kaleyard.cli import cli; cli(['run', '--help'], standalone_mode=False)",
     ],
@@ -47,8 +47,8 @@ def test_asking_for_little_imports_nothing_heavy(code: str) -> None:
 
 def test_a_step_imports_neither_kale_nor_kfp_nor_the_command_line() -> None:
     code = (
-        "import sys, kaleyard.runtime.step_run, kaleyard.runtime.values\n"
-        "import kaleyard.runtime.page, kaleyard.runtime.engine\n"
+        "import sys, kaleyard.runtime.step, kaleyard.runtime.exchange.kernel_io\n"
+        "import kaleyard.runtime.notebook_page, kaleyard.runtime.papermill_engine\n"
         "print(sorted(m for m in sys.modules if m.startswith('kaleyard') and 'runtime' not in m))\n"
         "print([m for m in ('kale', 'kfp', 'rich') if m in sys.modules])"
     )

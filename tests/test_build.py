@@ -7,13 +7,13 @@ import time
 
 import pytest
 
-import kaleyard.api as verbs
+import kaleyard as verbs
 from build_place import CELLS, Place, blobs, get, needed, tiny
 from container_engine import Engine, locked
-from kaleyard.cluster.images import build_images, local_images
-from kaleyard.cluster.options import Options
+from kaleyard.config import find_project
 from kaleyard.errors import OutsideError
-from kaleyard.project import find_project
+from kaleyard.images.build_options import Options
+from kaleyard.images.pipeline_images import build_images, local_images
 
 pytest_plugins = ["engine", "build_fixtures"]
 engines = pytest.mark.engine
@@ -76,7 +76,7 @@ def test_a_step_image_is_small_and_runs_for_anybody_without_network_on_a_read_on
     assert int(engine.ask("image", "inspect", "--format", "{{.Size}}", image)) <= 500_000_000
     confined = ["--network", "none", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--user", "12345"]
     code = (
-        "import importlib.util as u, os, sklearn.ensemble, papermill, kaleyard.runtime.step_run;"
+        "import importlib.util as u, os, sklearn.ensemble, papermill, kaleyard.runtime.step;"
         "print([n for n in ('kfp', 'kale', 'click', 'rich', 'kaleyard.cli') if n != 'click' and u.find_spec(n)]);"
         "print(sklearn.__cached__.endswith('.pyc') and os.path.exists(sklearn.__cached__));"
         "print(os.path.exists('/run/secrets/ca'), os.path.exists('/root/.config/pip'))"

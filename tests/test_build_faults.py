@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-import kaleyard.api as verbs
+import kaleyard as verbs
 from build_place import Place, needed, tiny
 from container_engine import Engine, locked
 from kaleyard.errors import CheckError, OutsideError, UsageError

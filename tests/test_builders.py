@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kaleyard.cluster.builders import BUILDERS, Order, find_builder
-from kaleyard.cluster.processes import Commands
 from kaleyard.errors import KaleyardError, OutsideError, UsageError
+from kaleyard.images.build_commands import Commands
+from kaleyard.images.builders import BUILDERS, Order, find_builder
 
 GOOD = {
     "docker": 'case "$1" in buildx) exit 1;; --version) echo "Docker version 20.10";; *) exit 0;; esac',

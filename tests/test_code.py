@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from kaleyard.analysis.effects.code_fragments import units
+from kaleyard.analysis.effects.name_effects import Names
+from kaleyard.analysis.effects.statements import trace
 from kaleyard.errors import NotebookError, Place
-from kaleyard.notebook.code import parse_cell, units
-from kaleyard.notebook.known import Names
-from kaleyard.notebook.paths import trace
+from kaleyard.notebook.cell_syntax import parse_cell
 from notebook_builder import NotebookCells, load
 
 HERE = Place("nb.ipynb", 1)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import kaleyard
-from kaleyard.local.reporter import SilentReporter
+from kaleyard.reporting.console import SilentReporter
 from notebook_builder import notebook
 
 IMPORTS = """\

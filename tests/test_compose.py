@@ -11,9 +11,9 @@ import pytest
 
 import kaleyard
 from kaleyard.errors import CheckError
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
 from kaleyard.pipeline import Pipeline
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
 from notebook_builder import NotebookCells, notebook
 
 

@@ -17,12 +17,12 @@ import yaml
 from nbclient import NotebookClient
 
 import kaleyard
-from kaleyard.local.reporter import SilentReporter
-from kaleyard.notebook.compose import runs_itself
-from kaleyard.notebook.lean import kale_reader
-from kaleyard.notebook.rules import check
-from kaleyard.notebook.source import read_notebook
-from kaleyard.project import find_project
+from kaleyard.config import find_project
+from kaleyard.notebook.composition import runs_itself
+from kaleyard.notebook.document import read_notebook
+from kaleyard.notebook.kale_loader import kale_reader
+from kaleyard.reporting.console import SilentReporter
+from kaleyard.rules.checker import check
 from notebook_builder import NotebookCells, notebook
 from test_compose import compose, flows
 from test_jupyter import Kernel, refused

@@ -12,8 +12,10 @@ import pytest
 
 from container_engine import Engine
 from kaleyard.errors import NotebookError, OutsideError, Place, UsageError
-from kaleyard.local import confinement, containers, engines
-from kaleyard.local.containers import ContainerExecutor
+from kaleyard.execution.executors import container as containers
+from kaleyard.execution.executors import container_engine as engines
+from kaleyard.execution.executors import container_security as confinement
+from kaleyard.execution.executors.container import ContainerExecutor
 from kaleyard.pipeline import Settings
 
 pytest_plugins = ["engine"]

@@ -19,16 +19,17 @@ import psutil
 import pytest
 
 from container_engine import Engine, images, settings
+from kaleyard.config import Project, find_project
 from kaleyard.errors import OutsideError, Place
-from kaleyard.local import confinement, containers
-from kaleyard.local.containers import ContainerExecutor
-from kaleyard.local.executor import ProcessExecutor
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
-from kaleyard.local.runner import Options, Runner
-from kaleyard.notebook.rules import load_pipeline
+from kaleyard.execution.executors import container as containers
+from kaleyard.execution.executors import container_security as confinement
+from kaleyard.execution.executors.container import ContainerExecutor
+from kaleyard.execution.executors.process import ProcessExecutor
+from kaleyard.execution.scheduler import Options, Runner
 from kaleyard.pipeline import Pipeline
-from kaleyard.project import Project, find_project
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
+from kaleyard.rules.checker import load_pipeline
 from notebook_builder import notebook
 
 pytest_plugins = ["engine"]
@@ -291,8 +292,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from kaleyard.errors import Place
-from kaleyard.local.containers import ContainerExecutor
-from kaleyard.local.executor import StepTask
+from kaleyard.execution.executors.container import ContainerExecutor
+from kaleyard.execution.task import StepTask
 
 folder, image = Path(sys.argv[1]), sys.argv[2]
 given = folder / "input.json"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import kaleyard
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
 from notebook_builder import notebook
 
 IMPORTS = """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import kaleyard
-from kaleyard.local.reporter import SilentReporter
+from kaleyard.reporting.console import SilentReporter
 from notebook_builder import notebook
 
 for _library in ("scipy", "PIL", "matplotlib", "polars", "pyarrow"):

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from kaleyard.runtime.formats import definitions, pickling
+from kaleyard.runtime.serializers.pickling import definitions
+from kaleyard.runtime.serializers.pickling import stable_pickle as pickling
 from kernels_unneeded import kernel
 
 DEFINED = {
@@ -223,7 +224,7 @@ def test_what_a_definition_has_noted_makes_it_no_other(case: str) -> None:
 
 def test_a_fingerprint_is_the_same_in_every_process() -> None:
     code = (
-        "import json, sys\nfrom kaleyard.runtime.formats.definitions import fingerprint\n"
+        "import json, sys\nfrom kaleyard.runtime.serializers.pickling.definitions import fingerprint\n"
         "from kernels_unneeded import kernel\ntold = []\nfor source in json.load(sys.stdin):\n"
         "    with kernel() as names:\n        exec(source, names)\n        told.append(fingerprint(names['it']))\n"
         "print(told)"

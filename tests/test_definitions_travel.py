@@ -9,9 +9,10 @@ import pytest
 
 import kaleyard
 from kaleyard.errors import DataError
-from kaleyard.local.reporter import SilentReporter
-from kaleyard.runtime import formats
-from kaleyard.runtime.formats import definitions, pickling
+from kaleyard.reporting.console import SilentReporter
+from kaleyard.runtime import serializers as formats
+from kaleyard.runtime.serializers.pickling import definitions
+from kaleyard.runtime.serializers.pickling import stable_pickle as pickling
 from kernels_unneeded import kernel
 from notebook_builder import notebook
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from kaleyard.compiler.dockerfile import LEFT_OUT, dockerfile
+from kaleyard.config import template_folder
 from kaleyard.errors import ProjectError
 from kaleyard.pipeline import Step
-from kaleyard.project import template_folder
 
 BASE = "python:3.12-slim"
 

@@ -24,12 +24,13 @@ from click.testing import CliRunner
 
 from kaleyard.cli import cli
 from kaleyard.compatibility import Range, compatibility, value
-from kaleyard.diagnosis import check as checking
-from kaleyard.diagnosis import findings, machine, services
-from kaleyard.diagnosis.check import Finding, Machine, State
-from kaleyard.diagnosis.findings import CHECKS, PURPOSES, diagnose
+from kaleyard.config import Project
+from kaleyard.doctor import diagnosis as findings
+from kaleyard.doctor import machine, services
+from kaleyard.doctor import probe as checking
+from kaleyard.doctor.diagnosis import CHECKS, PURPOSES, diagnose
+from kaleyard.doctor.probe import Finding, Machine, State
 from kaleyard.errors import ProjectError, UsageError
-from kaleyard.project import Project
 
 VERSIONS = {
     "make": "GNU Make 4.3",

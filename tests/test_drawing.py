@@ -15,8 +15,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from kaleyard.drawing import StepLook, as_html, as_json, as_svg, as_text
 from kaleyard.pipeline import Cell, Input, Parameter, Pipeline, Step
+from kaleyard.reporting.graph import StepLook, as_html, as_json, as_svg, as_text
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -18,18 +18,19 @@ from typing import Any
 
 import pytest
 
+import kaleyard
 from container_engine import Engine, images, locked, secrets, settings
-from kaleyard import api
-from kaleyard.compiler.package import package_yaml, task_names
-from kaleyard.local.containers import ContainerExecutor
-from kaleyard.local.executor import Executor, ProcessExecutor
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
-from kaleyard.local.runner import Options, Runner
-from kaleyard.notebook.rules import load_pipeline
+from kaleyard.compiler.pipeline_package import package_yaml, task_names
+from kaleyard.config import Project, find_project
+from kaleyard.execution.executors.container import ContainerExecutor
+from kaleyard.execution.executors.process import ProcessExecutor
+from kaleyard.execution.scheduler import Options, Runner
+from kaleyard.execution.task import Executor
 from kaleyard.pipeline import Pipeline
-from kaleyard.project import Project, find_project
-from kaleyard.runtime import formats
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
+from kaleyard.rules.checker import load_pipeline
+from kaleyard.runtime import serializers as formats
 from kaleyard.runtime.contract import FILES, METRICS, NOTEBOOK, PAGE, artifact_name
 from kfp_docker_runner import exit_codes_kept, outputs, run_package
 from notebook_builder import notebook
@@ -76,7 +77,7 @@ def housing(
     settings(root, base_image, registry)
     path = root / "notebooks" / "housing.ipynb"
     with locked("build"):
-        (built,) = api.build(path, builder=engine.kind, secrets=secrets())
+        (built,) = kaleyard.build(path, builder=engine.kind, secrets=secrets())
     assert built.package == root / "build" / "housing" / "pipeline.yaml"
     project = find_project(path)
     pinned = {name: image.pinned for name, image in built.steps.items()}

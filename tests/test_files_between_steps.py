@@ -10,9 +10,9 @@ import pytest
 
 import kaleyard
 from cutting import content, differences, run_steps, run_whole
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
 from kaleyard.pipeline import FileInput
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
 from notebook_builder import NotebookCells, load, notebook, notebook_bytes
 
 IMPORTS = (

@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 from kaleyard.errors import DataError, OutsideError
-from kaleyard.runtime import formats
+from kaleyard.runtime import serializers as formats
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
 def test_importing_the_formats_imports_only_the_standard_library() -> None:
     code = (
-        "import sys, kaleyard.runtime.formats as f; f.formats();"
+        "import sys, kaleyard.runtime.serializers as f; f.formats();"
         "print({m.partition('.')[0] for m in sys.modules} - set(sys.stdlib_module_names) - {'kaleyard', '__main__'})"
     )
     out = subprocess.run([sys.executable, "-I", "-c", code], check=True, capture_output=True, text=True).stdout
@@ -33,7 +33,7 @@ def test_importing_the_formats_imports_only_the_standard_library() -> None:
 
 def test_saving_a_plain_value_imports_no_library() -> None:
     code = (
-        "import sys, pathlib, tempfile, kaleyard.runtime.formats as f;"
+        "import sys, pathlib, tempfile, kaleyard.runtime.serializers as f;"
         "p = pathlib.Path(tempfile.mkdtemp()) / 'x'; s = f.save('x', {'a': [1, (2,)]}, p);"
         "f.load('x', s.format, p, s.sha256);"
         "print([m for m in ('numpy', 'pandas', 'pyarrow', 'cloudpickle') if m in sys.modules])"
@@ -240,7 +240,7 @@ class Kept:
 
 USE = """
 import pathlib, sys
-from kaleyard.runtime import formats
+from kaleyard.runtime import serializers as formats
 class Colour:
     text = "red"
 folder = pathlib.Path(sys.argv[1])
@@ -272,7 +272,7 @@ def test_a_format_of_another_package_is_found_by_its_entry_point(tmp_path: Path)
 def test_two_formats_of_one_name_are_an_error_that_names_both(tmp_path: Path) -> None:
     _distribution(tmp_path, "mine", KEPT.format(name="npy"))
     done = _use(tmp_path)
-    assert "two formats are called `npy`: kaleyard.runtime.formats.arrays.Npy and mine.Kept" in done.stderr
+    assert "two formats are called `npy`: kaleyard.runtime.serializers.tabular.arrays.Npy and mine.Kept" in done.stderr
 
 
 def test_a_broken_format_is_named(tmp_path: Path) -> None:

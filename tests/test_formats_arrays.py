@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kaleyard.errors import DataError
-from kaleyard.runtime import formats
+from kaleyard.runtime import serializers as formats
 
 
 @dataclasses.dataclass

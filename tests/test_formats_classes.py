@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kaleyard.errors import DataError
-from kaleyard.runtime import formats
+from kaleyard.runtime import serializers as formats
 
 
 class Colour(enum.Enum):

@@ -11,8 +11,8 @@ import pandas as pd
 import pandas.testing as pt
 import pytest
 
-from kaleyard.runtime import formats
-from kaleyard.runtime.formats import frames
+from kaleyard.runtime import serializers as formats
+from kaleyard.runtime.serializers.tabular import frames
 
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 DAYS = pd.date_range("2024-01-01", periods=3, freq="D")

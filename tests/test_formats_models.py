@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kaleyard.errors import DataError
-from kaleyard.runtime import formats
+from kaleyard.runtime import serializers as formats
 
 
 def test_a_skops_file_with_a_type_beyond_the_list_is_not_loaded(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kaleyard.runtime import formats
+from kaleyard.runtime import serializers as formats
 
 DEFINITIONS = '''
 import dataclasses, enum, collections, typing
@@ -42,7 +42,7 @@ class Config:
 
 SAVE = """
 import pathlib, sys
-from kaleyard.runtime import formats
+from kaleyard.runtime import serializers as formats
 folder = pathlib.Path(sys.argv[1])
 for name, value in VALUES.items():
     saved = formats.save(name, value, folder / name)
@@ -51,7 +51,7 @@ for name, value in VALUES.items():
 
 LOAD = """
 import pathlib, sys
-from kaleyard.runtime import formats
+from kaleyard.runtime import serializers as formats
 folder = pathlib.Path(sys.argv[1])
 def load(name, format_name="cloudpickle"):
     return formats.load(name, format_name, folder / name)

@@ -22,8 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kaleyard.errors import DataError
-from kaleyard.runtime import formats
-from kaleyard.runtime.formats.encoding import Decoder, Encoder, dumps, loads
+from kaleyard.runtime import serializers as formats
+from kaleyard.runtime.serializers.plain.encoding import dumps, loads
+from kaleyard.runtime.serializers.plain.kinds import decoder, encoder
 
 
 class Colour(enum.Enum):
@@ -176,7 +177,7 @@ values = st.recursive(
 def _is_tree(value: Any) -> bool:
     """Whether no mutable object stands twice in it: Hypothesis reuses some."""
     try:
-        Encoder().encode(value)
+        encoder().encode(value)
     except DataError:
         return False
     return True
@@ -185,10 +186,10 @@ def _is_tree(value: Any) -> bool:
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(values.filter(_is_tree))
 def test_any_python_value_comes_back_equal_and_of_its_type(value: Any) -> None:
-    text = dumps(Encoder().encode(value))
-    again = Decoder().decode(loads(text.encode()))
+    text = dumps(encoder().encode(value))
+    again = decoder().decode(loads(text.encode()))
     assert same(again, value)
-    assert dumps(Encoder().encode(again)) == text
+    assert dumps(encoder().encode(again)) == text
 
 
 json_values = st.recursive(
@@ -201,7 +202,7 @@ json_values = st.recursive(
 @settings(max_examples=100, deadline=None)
 @given(json_values)
 def test_plain_json_stays_plain_json(value: Any) -> None:
-    assert json.loads(dumps(Encoder().encode(value))) == value
+    assert json.loads(dumps(encoder().encode(value))) == value
 
 
 def test_text_is_readable_in_the_file(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kaleyard.runtime import formats
+from kaleyard.runtime import serializers as formats
 
 
 def kept(value: Any, path: Path) -> Any:

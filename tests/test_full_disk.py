@@ -8,8 +8,8 @@ import pytest
 
 import kaleyard
 from kaleyard.errors import OutsideError
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
 from notebook_builder import notebook
 
 pytest_plugins = ["small_disk"]

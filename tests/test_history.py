@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 import kaleyard
-from kaleyard.cli.history import logs, runs
+from kaleyard.cli.runs import logs, runs
 from kaleyard.errors import OutsideError, UsageError
-from kaleyard.history import PastRun, compare
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
+from kaleyard.records.past_runs import PastRun, compare
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
 from notebook_builder import notebook
 
 CELLS = (

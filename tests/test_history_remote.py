@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 
 import kaleyard
 from kaleyard.cli import cli
-from kaleyard.cluster import connection
 from kaleyard.errors import OutsideError, UsageError
-from kaleyard.local.reporter import SilentReporter
+from kaleyard.kubeflow import client as connection
+from kaleyard.reporting.console import SilentReporter
 from kfp_server import Kfp, run_at, serving_kfp
 from notebook_builder import notebook
 

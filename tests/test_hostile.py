@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 import kaleyard
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
 from notebook_builder import notebook
 
 COMMAND = [sys.executable, "-m", "kaleyard", "run"]

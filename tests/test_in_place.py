@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 
 import kaleyard
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
 from notebook_builder import NotebookCells, notebook
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kaleyard import installed
+from kaleyard import installed_packages as installed
 
 
 def test_providers_are_those_that_importlib_finds() -> None:

@@ -19,7 +19,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
-from kaleyard.jupyter.place import this_notebook
+from kaleyard.jupyter.current_notebook import this_notebook
 from notebook_builder import NotebookCells, notebook, notebook_bytes
 
 STEPS: tuple[NotebookCells, ...] = (

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from kaleyard.project import find_project
+from kaleyard.config import find_project
 from lab import Lab, browser, lab, run_cell
 from notebook_builder import notebook_bytes
 

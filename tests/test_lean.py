@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kaleyard.notebook import lean
+from kaleyard.notebook import kale_loader as lean
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").rglob("*.ipynb"))
 
@@ -16,9 +16,9 @@ READ = """
 import sys
 {first}
 from pathlib import Path
-from kaleyard.notebook.outline import read_outline
-from kaleyard.notebook.parts import kale_tags
-from kaleyard.notebook.source import read_notebook
+from kaleyard.notebook.kale_adapter import read_outline
+from kaleyard.analysis.notebook_parts import kale_tags
+from kaleyard.notebook.document import read_notebook
 for path in sys.argv[1:]:
     notebook = read_notebook(Path(path))
     tags = {{c.number: kale_tags(c) for c in notebook.code_cells}}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kaleyard.runtime.memory import exceeded_limit, told_size
+from kaleyard.runtime.memory_limit import exceeded_limit, told_size
 
 FIRST = ("memory/memory.oom_control", "memory/memory.limit_in_bytes")
 SECOND = ("memory.events", "memory.max")

@@ -6,8 +6,8 @@ import ast
 
 import pytest
 
-from kaleyard.notebook.known import Known, Names
-from kaleyard.notebook.paths import trace
+from kaleyard.analysis.effects.name_effects import Known, Names
+from kaleyard.analysis.effects.statements import trace
 
 
 def names(source: str, known: Known | None = None) -> Names:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kaleyard.errors import NotebookError
-from kaleyard.notebook.outline import Outline, read_outline
-from kaleyard.notebook.source import read_notebook
+from kaleyard.notebook.document import read_notebook
+from kaleyard.notebook.kale_adapter import Outline, read_outline
 from kaleyard.pipeline import Volume
 from notebook_builder import NotebookCells, markdown, notebook
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kaleyard.compiler.package import package_yaml, task_names
+from kaleyard.compiler.pipeline_package import package_yaml, task_names
 from kaleyard.errors import NotebookError
 from kaleyard.pipeline import Cell, Input, Parameter, Pipeline, Secret, Settings, Step, Volume
 

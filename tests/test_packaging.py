@@ -47,8 +47,8 @@ def test_the_unpacked_wheel_finds_its_templates_without_the_repository(built: Pa
     (wheel,) = built.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(tmp_path)
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from kaleyard.project import template_folder; "
-        "from kaleyard.drawing import as_svg; from kaleyard.pipeline import Pipeline, Step; "
+        "import sys; sys.path.insert(0, sys.argv[1]); from kaleyard.config import template_folder; "
+        "from kaleyard.reporting.graph import as_svg; from kaleyard.pipeline import Pipeline, Step; "
         "print(template_folder('step')); as_svg(Pipeline('p', 'n.ipynb', (Step('a', ()),)))"
     )
     done = subprocess.run(

@@ -13,7 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 from nbclient.exceptions import DeadKernelError
 
-from kaleyard.runtime.page import write_page
+from kaleyard.runtime.notebook_page import write_page
 
 Soup = Any
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import kaleyard
-from kaleyard.local.foresight import Foresight, notebook_modules, step_modules
-from kaleyard.local.preloading import modules_of, with_companions
-from kaleyard.project import Project
+from kaleyard.config import Project
+from kaleyard.execution.prediction import Foresight, notebook_modules, step_modules
+from kaleyard.execution.prewarm.preload import modules_of, with_companions
 from notebook_builder import load, notebook
 
 
@@ -52,7 +52,9 @@ def test_companions_come_last_and_once() -> None:
 
 def preloaded(*names: str, code: str = "") -> str:
     """What `preload` says of each, in a process of its own."""
-    script = f"{code}\nfrom kaleyard.local.preloading import preload\nprint([preload(n) for n in {list(names)!r}])"
+    script = (
+        f"{code}\nfrom kaleyard.execution.prewarm.preload import preload\nprint([preload(n) for n in {list(names)!r}])"
+    )
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
 
 

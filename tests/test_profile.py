@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import kaleyard
-from kaleyard.local.profile import MEANINGS, PHASES, phases, profile_table
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
+from kaleyard.reporting.profile import MEANINGS, PHASES, phases, profile_table
 from notebook_builder import notebook
 
 

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import kaleyard
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
 from notebook_builder import notebook
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from kaleyard.analysis.notebook_analysis import read
+from kaleyard.config import Project
 from kaleyard.errors import NotebookError
-from kaleyard.notebook.reader import read
-from kaleyard.notebook.rules import load_pipeline
 from kaleyard.pipeline import Pipeline, Secret
-from kaleyard.project import Project
+from kaleyard.rules.checker import load_pipeline
 from notebook_builder import load, markdown, notebook
 
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 import kaleyard
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
 
 NOTEBOOK = "notebooks/housing.ipynb"
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from kaleyard.cluster import registry as registries
-from kaleyard.cluster.credentials import Credentials, find_credentials
-from kaleyard.cluster.registry import Registry, is_loopback, split_repository
 from kaleyard.errors import OutsideError, ProjectError
+from kaleyard.images import oci_registry as registries
+from kaleyard.images.credentials import Credentials, find_credentials
+from kaleyard.images.oci_registry import Registry, is_loopback, split_repository
 
 PASSWORD = "sesame-opens"
 CONFIG = json.dumps({"config": {"Labels": {"kaleyard.key": "k1"}}}).encode()

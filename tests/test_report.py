@@ -14,9 +14,9 @@ import pytest
 from bs4 import BeautifulSoup
 
 from kaleyard.errors import CellError, OutsideError, Place
-from kaleyard.local.record import Artifact, Run, StepRun, load_run
-from kaleyard.local.report import write_report
 from kaleyard.pipeline import Cell, Input, Parameter, Pipeline, Step
+from kaleyard.records.run_record import Artifact, Run, StepRun, load_run
+from kaleyard.reporting.html_report import write_report
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"0" * 90).decode()
 CELLS = (Cell(1, "code", "pass"),)

@@ -7,8 +7,8 @@ from time import perf_counter
 
 import pytest
 
-from kaleyard.compiler import requirements
-from kaleyard.compiler.requirements import RUNNER, Lock, distributions, step_layers, step_requirements
+from kaleyard.compiler import lockfile as requirements
+from kaleyard.compiler.lockfile import RUNNER, Lock, distributions, step_layers, step_requirements
 from kaleyard.errors import ProjectError
 from kaleyard.pipeline import Step
 

@@ -19,16 +19,16 @@ from click.testing import CliRunner
 
 import kaleyard
 from kaleyard.cli import cli
-from kaleyard.drawing import as_html, as_json, as_svg, as_text
+from kaleyard.config import Project, find_project
 from kaleyard.errors import OutsideError, ProjectError
-from kaleyard.jupyter.progress import NotebookReporter
-from kaleyard.local import delivery as delivering
-from kaleyard.local.delivery import LEDGER, DeliveringReporter, Delivery, deliver
-from kaleyard.local.record import Artifact, Run, StepRun, load_run
-from kaleyard.local.report import write_report
-from kaleyard.local.reporter import PlainReporter, SilentReporter, summary
+from kaleyard.execution import file_delivery as delivering
+from kaleyard.execution.file_delivery import LEDGER, DeliveringReporter, Delivery, deliver
+from kaleyard.jupyter.notebook_reporter import NotebookReporter
 from kaleyard.pipeline import Cell, FileInput, Input, Pipeline, Step
-from kaleyard.project import Project, find_project
+from kaleyard.records.run_record import Artifact, Run, StepRun, load_run
+from kaleyard.reporting.console import PlainReporter, SilentReporter, summary
+from kaleyard.reporting.graph import as_html, as_json, as_svg, as_text
+from kaleyard.reporting.html_report import write_report
 from kaleyard.runtime.contract import FILES, RANDOM_STATE
 from kaleyard.runtime.result_files import WrittenFile, stored_path
 from notebook_builder import notebook

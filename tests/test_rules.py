@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from kaleyard.config import Project, find_project
 from kaleyard.errors import CheckError
-from kaleyard.notebook.findings import Finding
-from kaleyard.notebook.rules import RULES, check
-from kaleyard.notebook.rules.reference import rules_page
-from kaleyard.notebook.sarif import sarif
-from kaleyard.project import Project, find_project
+from kaleyard.rules.checker import RULES, check
+from kaleyard.rules.findings import Finding
+from kaleyard.rules.rules_reference import rules_page
+from kaleyard.rules.sarif import sarif
 from notebook_builder import NotebookCells, load, notebook
 
 ROOT = Path(__file__).parents[1]
@@ -274,8 +274,8 @@ def test_a_check_starts_no_kernel_and_imports_nothing_of_the_notebook(tmp_path: 
     (tmp_path / "mine.py").write_text("raise SystemExit('imported')")
     path = notebook(tmp_path / "nb.ipynb", ("import mine, numpy", "imports"), ("print(mine, numpy)", "step:a"))
     code = (
-        "import sys; from pathlib import Path; from kaleyard.notebook.rules import check\n"
-        "from kaleyard.project import Project\n"
+        "import sys; from pathlib import Path; from kaleyard.rules.checker import check\n"
+        "from kaleyard.config import Project\n"
         f"found, _ = check(Path({str(path)!r}), Project(Path({str(tmp_path)!r})))\n"
         "assert not found, found\n"
         "assert not {'mine', 'jupyter_client', 'ipykernel.kernelapp'} & set(sys.modules)"

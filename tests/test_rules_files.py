@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kaleyard.notebook.findings import Finding
-from kaleyard.notebook.rules import check
-from kaleyard.project import Project
+from kaleyard.config import Project
+from kaleyard.rules.checker import check
+from kaleyard.rules.findings import Finding
 from notebook_builder import NotebookCells, notebook
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kaleyard.notebook.rules import check
-from kaleyard.project import Project
+from kaleyard.config import Project
+from kaleyard.rules.checker import check
 from notebook_builder import NotebookCells, notebook
 from test_rules import codes, found
 

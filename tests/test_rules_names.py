@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kaleyard.notebook.rules import check
-from kaleyard.project import find_project
+from kaleyard.config import find_project
+from kaleyard.rules.checker import check
 from notebook_builder import NotebookCells, notebook
 from test_compose import compose
 from test_rules import codes, found

@@ -9,8 +9,8 @@ import pytest
 
 import kaleyard
 from kaleyard.errors import CheckError, NotebookError, OutsideError, ParameterError, UsageError
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
 from notebook_builder import notebook
 
 IMPORTS = ("import math\nimport json", "imports")

@@ -3,11 +3,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from kaleyard.cluster.sbom import sbom
-from kaleyard.compiler.recipe import pipeline_recipes
-from kaleyard.compiler.requirements import Lock
+from kaleyard.compiler.image_recipe import pipeline_recipes
+from kaleyard.compiler.lockfile import Lock
+from kaleyard.config import Project
+from kaleyard.images.sbom import sbom
 from kaleyard.pipeline import Pipeline, Step
-from kaleyard.project import Project
 
 DIGEST = f"sha256:{'0' * 64}"
 

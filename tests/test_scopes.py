@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from kaleyard.notebook.scopes import Deferred, deferred
+from kaleyard.analysis.effects.scopes import Deferred, deferred
 
 
 def of(source: str) -> Deferred:

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import pytest
 
 import kaleyard
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
-from kaleyard.notebook.rules import check
-from kaleyard.project import Project
+from kaleyard.config import Project
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
+from kaleyard.rules.checker import check
 from kernels_unneeded import assert_same
 from notebook_builder import NotebookCells, load, notebook
 

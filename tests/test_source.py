@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kaleyard.errors import NotebookError
-from kaleyard.notebook.source import read_notebook
+from kaleyard.notebook.document import read_notebook
 from notebook_builder import markdown, notebook
 
 

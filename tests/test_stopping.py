@@ -15,7 +15,7 @@ SWALLOWS = {
 }
 PROGRAM = """
 import asyncio, os, signal, sys
-from kaleyard.runtime.stopping import Stopped, caught, listen
+from kaleyard.runtime.signals import Stopped, caught, listen
 listen()
 def told():
     os.kill(os.getpid(), {signal})

@@ -19,15 +19,17 @@ from click.testing import CliRunner, Result
 
 import kaleyard
 from kaleyard.cli import cli
-from kaleyard.cluster import connection, submit, watch
-from kaleyard.cluster.publish import publish
-from kaleyard.cluster.record import Built, StepImage
-from kaleyard.compiler.recipe import pipeline_recipes
+from kaleyard.compiler.image_recipe import pipeline_recipes
+from kaleyard.config import find_project
 from kaleyard.errors import KaleyardError, OutsideError, ParameterError, StaleError, UsageError
-from kaleyard.local.reporter import SilentReporter
-from kaleyard.notebook.rules import load_pipeline
-from kaleyard.project import find_project
-from kaleyard.runtime.terminal import without_escapes
+from kaleyard.kubeflow import client as connection
+from kaleyard.kubeflow import submitter as submit
+from kaleyard.kubeflow import watch
+from kaleyard.kubeflow.package_store import publish
+from kaleyard.records.image_record import Built, StepImage
+from kaleyard.reporting.console import SilentReporter
+from kaleyard.rules.checker import load_pipeline
+from kaleyard.runtime.terminal_text import without_escapes
 from kfp_server import Kfp, run_at, serving_kfp
 from notebook_builder import notebook
 

@@ -23,8 +23,8 @@ from packaging.specifiers import SpecifierSet
 
 import kaleyard
 from kaleyard.errors import OutsideError, UsageError
-from kaleyard.scaffolding.rendering import questions
-from kaleyard.scaffolding.wheel import write_wheel
+from kaleyard.project_template.template_rendering import questions
+from kaleyard.project_template.wheel import write_wheel
 from template_repository import PROJECT, copy_repository
 from test_template_update import command
 

@@ -14,7 +14,7 @@ import pytest
 import kaleyard
 from kaleyard.cli import cli
 from kaleyard.errors import OutsideError, ProjectError
-from kaleyard.scaffolding.merging import merge_trees
+from kaleyard.project_template.three_way_merge import merge_trees
 from template_repository import PROJECT, commit_all, copy_repository, git
 
 _OLD_LINE = "help: ## what there is to do\n"

@@ -15,10 +15,10 @@ import nbformat
 import psutil
 import pytest
 
-from kaleyard.runtime import output as bounded
-from kaleyard.testing.annotations import annotation, cell_lines
-from kaleyard.testing.comparing import align, tolerance_of
-from kaleyard.testing.executing import execute
+from kaleyard.runtime import bounded_output as bounded
+from kaleyard.testing.github_annotations import annotation, cell_lines
+from kaleyard.testing.notebook_execution import execute
+from kaleyard.testing.output_comparison import align, tolerance_of
 
 # `KALEYARD_REPEATS` asks for more; conftest.py takes it away from every test.
 REPEATS = int(os.environ.get("KALEYARD_REPEATS", "2"))
@@ -198,7 +198,7 @@ def test_the_usual_noise_does_not_count(project: Path) -> None:
 
 
 def test_plain_pytest_does_the_same(project: Path) -> None:
-    settings = '[tool.kaleyard]\n[tool.pytest.ini_options]\naddopts = "-p kaleyard.testing.plugin"\n'
+    settings = '[tool.kaleyard]\n[tool.pytest.ini_options]\naddopts = "-p kaleyard.testing.pytest_plugin"\n'
     settings += 'testpaths = ["notebooks"]\n'
     (project / "pyproject.toml").write_text(settings)
     stored(project / "notebooks/good.ipynb", ("print(1)", "1\n"))
@@ -213,7 +213,7 @@ def test_plain_pytest_does_the_same(project: Path) -> None:
 
 def test_who_did_not_ask_for_it_pays_nothing(project: Path) -> None:
     heavy = "('nbval.plugin', 'nbclient', 'nbformat')"
-    code = f"import sys, kaleyard.testing.plugin; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, kaleyard.testing.pytest_plugin; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=project)
     assert done.stdout.strip() == "[]", done.stderr
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from kaleyard.testing import comparing
-from kaleyard.testing.comparing import align, by_kind, quiet, sanitizers
+from kaleyard.testing import output_comparison as comparing
+from kaleyard.testing.output_comparison import align, by_kind, quiet, sanitizers
 from test_testing import stored, verb
 
 ROOT = Path("/srv/project")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from kaleyard.api.testing import update_outputs
-from kaleyard.cli.testing import test as command
-from kaleyard.testing.unstable import Unstable, difference
-from kaleyard.testing.updating import Updated
+from kaleyard.api.test import update_outputs
+from kaleyard.cli.test import test as command
+from kaleyard.testing.output_update import Updated
+from kaleyard.testing.unstable_cells import Unstable, difference
 from test_testing import stored
 
 RANDOM = "import random\nprint('always', 'the same ' * 3, random.random())"

@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 import kaleyard
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
-from kaleyard.local.warm import cold_reason
+from kaleyard.execution.prewarm.fork_servers import cold_reason
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
 from notebook_builder import NotebookCells, notebook
 
 pytestmark = pytest.mark.skipif(bool(cold_reason()), reason=f"no warm kernels: {cold_reason()}")
@@ -197,10 +197,11 @@ def threaded() -> Iterator[str]:
 
 
 def test_an_import_that_starts_threads_makes_kernels_cold_and_is_told(project: Path, threaded: str) -> None:
-    from kaleyard.local.preloading import UnsafeImportError, preload
+    from kaleyard.execution.prewarm.preload import UnsafeImportError, preload
 
     code = (
-        f"from kaleyard.local.preloading import *\ntry: preload({threaded!r})\nexcept UnsafeImportError as e: print(e)"
+        "from kaleyard.execution.prewarm.preload import *\n"
+        f"try: preload({threaded!r})\nexcept UnsafeImportError as e: print(e)"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert UnsafeImportError.__name__
@@ -230,7 +231,7 @@ def test_a_long_name_of_the_temporary_folder_makes_kernels_cold(project: Path, m
 
 
 def servers_of(parent: psutil.Process) -> list[psutil.Process]:
-    return [p for p in parent.children() if "kaleyard.local.kernelserver" in p.cmdline()]
+    return [p for p in parent.children() if "kaleyard.execution.prewarm.kernel_server" in p.cmdline()]
 
 
 def until(true: Callable[[], object], seconds: float = 20.0) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 import kaleyard
-from kaleyard.local.record import Run
-from kaleyard.local.reporter import SilentReporter
-from kaleyard.local.warm import cold_reason
+from kaleyard.execution.prewarm.fork_servers import cold_reason
+from kaleyard.records.run_record import Run
+from kaleyard.reporting.console import SilentReporter
 from notebook_builder import NotebookCells, notebook
 
 pytestmark = pytest.mark.skipif(bool(cold_reason()), reason=f"no warm kernels: {cold_reason()}")
@@ -372,7 +372,7 @@ def test_whatever_a_library_asks_and_leaves_at_import_is_as_in_a_cold_kernel(fol
 
 def test_before_a_fork_there_is_no_thread_and_no_socket(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from kaleyard.local.shell import StandIn\n"
+        "import os, sys; from pathlib import Path; from kaleyard.execution.prewarm.ipython_stub import StandIn\n"
         "with StandIn(Path(sys.argv[1])).importing('json'): import json\n"
         "files = [os.readlink(f) for f in Path('/proc/self/fd').iterdir() if f.is_symlink()]\n"
         "print(len(os.listdir('/proc/self/task')), [f for f in files if 'socket' in f or 'event' in f])"

@@ -9,25 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kaleyard.api import (
-        build,
-        check,
-        compare_runs,
-        compile,  # noqa: A004 - the verbs' names
-        doctor,
-        logs,
-        new,
-        read,
-        run,
-        runs,
-        show,
-        submit,
-        update,
-    )
+    from kaleyard.api.build import build
+    from kaleyard.api.check import check, compile, read, show  # noqa: A004 - the verbs' names
+    from kaleyard.api.doctor import doctor
+    from kaleyard.api.new import new, update
+    from kaleyard.api.run import run
+    from kaleyard.api.runs import compare_runs, logs, runs
+    from kaleyard.api.submit import submit
     from kaleyard.errors import KaleyardError
-    from kaleyard.local.record import Run, load_run
-    from kaleyard.notebook.findings import Finding
     from kaleyard.pipeline import Pipeline
+    from kaleyard.records.run_record import Run, load_run
+    from kaleyard.rules.findings import Finding
 
 __all__ = [
     "Finding",
@@ -51,24 +43,24 @@ __all__ = [
 ]
 
 _HOME = {
-    "Finding": "kaleyard.notebook.findings",
+    "Finding": "kaleyard.rules.findings",
     "KaleyardError": "kaleyard.errors",
     "Pipeline": "kaleyard.pipeline",
-    "Run": "kaleyard.local.record",
-    "build": "kaleyard.api",
-    "check": "kaleyard.api",
-    "compare_runs": "kaleyard.api",
-    "compile": "kaleyard.api",
-    "doctor": "kaleyard.api",
-    "load_run": "kaleyard.local.record",
-    "logs": "kaleyard.api",
-    "new": "kaleyard.api",
-    "read": "kaleyard.api",
-    "run": "kaleyard.api",
-    "runs": "kaleyard.api",
-    "show": "kaleyard.api",
-    "submit": "kaleyard.api",
-    "update": "kaleyard.api",
+    "Run": "kaleyard.records.run_record",
+    "build": "kaleyard.api.build",
+    "check": "kaleyard.api.check",
+    "compare_runs": "kaleyard.api.runs",
+    "compile": "kaleyard.api.check",
+    "doctor": "kaleyard.api.doctor",
+    "load_run": "kaleyard.records.run_record",
+    "logs": "kaleyard.api.runs",
+    "new": "kaleyard.api.new",
+    "read": "kaleyard.api.check",
+    "run": "kaleyard.api.run",
+    "runs": "kaleyard.api.runs",
+    "show": "kaleyard.api.check",
+    "submit": "kaleyard.api.submit",
+    "update": "kaleyard.api.new",
 }
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from kaleyard.config import template_folder
 from kaleyard.errors import ProjectError
-from kaleyard.project import template_folder
 
 __all__ = ["Range", "Room", "Size", "compatibility", "range_of", "room_for", "tool_minimum", "value"]
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from kaleyard.errors import KaleyardError
-from kaleyard.runtime.imports import skip_iri_grammar
+from kaleyard.runtime.import_shortcuts import skip_iri_grammar
 
 __all__ = ["cli", "main"]
 
@@ -19,17 +19,17 @@ _INTERRUPTED = 130
 
 # The verbs in the order of work, each with the file beside this one that holds it, and its name there.
 _VERBS = {
-    "new": ("projects", "new"),
-    "update": ("projects", "update"),
-    "show": ("notebooks", "show"),
-    "check": ("notebooks", "check"),
-    "test": ("testing", "test"),
-    "run": ("running", "run"),
-    "compile": ("notebooks", "compile_"),
-    "build": ("images", "build"),
-    "submit": ("cluster", "submit"),
-    "runs": ("history", "runs"),
-    "logs": ("history", "logs"),
+    "new": ("new", "new"),
+    "update": ("new", "update"),
+    "show": ("check", "show"),
+    "check": ("check", "check"),
+    "test": ("test", "test"),
+    "run": ("run", "run"),
+    "compile": ("check", "compile_"),
+    "build": ("build", "build"),
+    "submit": ("submit", "submit"),
+    "runs": ("runs", "runs"),
+    "logs": ("runs", "logs"),
     "doctor": ("doctor", "doctor"),
 }
 

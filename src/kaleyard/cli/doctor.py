@@ -13,8 +13,8 @@ import click
 from kaleyard.errors import OutsideError
 
 if TYPE_CHECKING:
-    from kaleyard.diagnosis.check import Finding
-    from kaleyard.diagnosis.findings import Diagnosis
+    from kaleyard.doctor.diagnosis import Diagnosis
+    from kaleyard.doctor.probe import Finding
 
 __all__ = ["doctor"]
 
@@ -37,14 +37,14 @@ def doctor(purpose: str, keys: tuple[str, ...], as_json: bool) -> None:
 
     Exits with 4 if something that the purpose needs cannot be used. Example: kaleyard doctor --for kind
     """
-    from kaleyard import api
+    import kaleyard
 
     if keys:
         from kaleyard.compatibility import value
 
         click.echo("\n".join(map(value, keys)))
         return
-    diagnosis = api.doctor(purpose)
+    diagnosis = kaleyard.doctor(purpose)
     if as_json:
         click.echo(json.dumps(diagnosis.to_dict(), indent=1))
     else:

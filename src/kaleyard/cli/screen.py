@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from kaleyard.local.reporter import Reporter
-    from kaleyard.notebook.findings import Finding
     from kaleyard.pipeline import Pipeline
+    from kaleyard.reporting.console import Reporter
+    from kaleyard.rules.findings import Finding
 
 __all__ = ["Screen", "counted", "finding_lines", "screen"]
 
@@ -20,7 +20,7 @@ class Screen:
 
     def graph(self, pipeline: Pipeline) -> None:
         """The steps of a pipeline and how they hang together."""
-        from kaleyard.drawing import as_text
+        from kaleyard.reporting.graph import as_text
 
         click.echo(as_text(pipeline))
 
@@ -30,7 +30,7 @@ class Screen:
 
     def reporter(self) -> Reporter:
         """What tells of a run while it goes on."""
-        from kaleyard.local.reporter import make_reporter
+        from kaleyard.reporting.console import make_reporter
 
         return make_reporter(json=False)
 

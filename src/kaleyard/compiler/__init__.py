@@ -1,1 +1,4 @@
-"""What is made of a pipeline: step notebooks, Dockerfiles, components, the pipeline package."""
+"""The files of a pipeline: a `Pipeline` in; step notebooks, Dockerfiles, components and the pipeline package out.
+
+May import `notebook` and what lies below it.
+"""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from kaleyard.config import template_folder
 from kaleyard.errors import Place, ProjectError
 from kaleyard.pipeline import Step
-from kaleyard.project import template_folder
 from kaleyard.runtime.contract import STEP_FOLDER
 
 __all__ = ["LEFT_OUT", "dockerfile", "layer_script"]

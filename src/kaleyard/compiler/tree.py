@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kaleyard.compiler.component import component_yaml
-from kaleyard.compiler.package import package_yaml
-from kaleyard.compiler.recipe import pipeline_recipes
+from kaleyard.compiler.image_recipe import pipeline_recipes
+from kaleyard.compiler.pipeline_package import package_yaml
+from kaleyard.config import Project
 from kaleyard.errors import OutsideError
 from kaleyard.pipeline import Pipeline
-from kaleyard.project import Project
 from kaleyard.runtime.executor_io import write_whole
 
 __all__ = ["differences", "pipeline_tree", "write_tree"]

@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from kaleyard.cli import cli
+from kaleyard.cli.argument_types import NOTEBOOK
 from kaleyard.cli.screen import Screen
-from kaleyard.cli.types import NOTEBOOK
 from kaleyard.errors import KaleyardError
+from kaleyard.jupyter.current_notebook import this_notebook
 from kaleyard.jupyter.include import HELP, CellFailedError, include
-from kaleyard.jupyter.place import this_notebook
-from kaleyard.notebook.compose import include_of, is_include
+from kaleyard.notebook.composition import include_of, is_include
 
 __all__ = ["VerbError", "kaleyard_magic", "load", "unload"]
 
@@ -121,6 +121,6 @@ def _screen(shell: Any) -> Screen:
     """A notebook's output if a kernel runs the shell, else the terminal."""
     if getattr(shell, "kernel", None) is None:
         return Screen()
-    from kaleyard.jupyter.screen import NotebookScreen
+    from kaleyard.jupyter.notebook_screen import NotebookScreen
 
     return NotebookScreen(this_notebook(shell))

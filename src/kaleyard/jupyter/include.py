@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from kaleyard.config import find_project
 from kaleyard.errors import NotebookError, Place, UsageError
-from kaleyard.jupyter.place import this_notebook
-from kaleyard.notebook.compose import (
+from kaleyard.jupyter.current_notebook import this_notebook
+from kaleyard.notebook.composition import (
     Include,
     Reference,
     declared_parameters,
@@ -23,8 +24,7 @@ from kaleyard.notebook.compose import (
     reference,
     use_of,
 )
-from kaleyard.notebook.source import Notebook, NotebookCell, read_notebook
-from kaleyard.project import find_project
+from kaleyard.notebook.document import Notebook, NotebookCell, read_notebook
 
 __all__ = ["HELP", "CellFailedError", "include"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from kaleyard.errors import Place
-from kaleyard.notebook.code import parse_cell
+from kaleyard.notebook.cell_syntax import parse_cell
 from kaleyard.pipeline import Parameter, ParameterType
 
 __all__ = ["CellProblem", "Declared", "read_metrics", "read_parameters"]

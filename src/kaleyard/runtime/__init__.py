@@ -1,4 +1,4 @@
-"""What runs inside a step, in all three places: executor input in, papermill, executor output out.
+"""All that enters a step, in each of the three places: executor input in, papermill, executor output out.
 
-Imports nothing else of ours but `kaleyard.errors`, and neither kfp nor kale: it is all that enters a step's image.
+May import `errors` alone: it is what an image holds of this package.
 """

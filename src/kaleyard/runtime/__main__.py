@@ -15,8 +15,8 @@ from pathlib import Path
 from kaleyard.errors import KaleyardError
 from kaleyard.runtime.contract import FILES, METRICS, POD_VARIABLE, RESULT, STEP_FOLDER
 from kaleyard.runtime.executor_io import read_executor_input
-from kaleyard.runtime.step_run import run_step
-from kaleyard.runtime.stopping import Stopped, caught, listen
+from kaleyard.runtime.signals import Stopped, caught, listen
+from kaleyard.runtime.step import run_step
 
 __all__ = ["main"]
 

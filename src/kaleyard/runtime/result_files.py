@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kaleyard.errors import DataError
-from kaleyard.runtime.formats.paths import INPUTS
+from kaleyard.runtime.serializers.path_values import INPUTS
 
 __all__ = [
     "INDEX",

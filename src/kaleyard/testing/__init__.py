@@ -1,1 +1,4 @@
-"""Whether the notebooks still say what they said: each run in a kernel, its outputs compared by nbval."""
+"""Whether notebooks still give the outputs that they store: each runs in a kernel, and nbval compares.
+
+May import `execution` and what lies below it.
+"""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from kaleyard.runtime.terminal import without_escapes
+from kaleyard.runtime.terminal_text import without_escapes
 
 __all__ = ["Outcome", "Outcomes", "Tested"]
 

@@ -29,7 +29,7 @@ def add_wheel(template):
     """This Kaleyard's wheel into wheels/."""
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(package_folder(template)))
-    from kaleyard.scaffolding.wheel import write_wheel
+    from kaleyard.project_template.wheel import write_wheel
 
     write_wheel(Path("wheels"))
 

@@ -1,0 +1,300 @@
+"""What a sequence of statements does with the notebook's names, on every path through it.
+
+`trace` walks statements in order and keeps two sets: names bound on every path so far, and names bound on some.
+A name read while bound on no path must come from outside; one bound on some paths only may have to.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from kaleyard.analysis.effects.expressions import Expressions
+from kaleyard.analysis.effects.mutation import (
+    DRAWING,
+    aliases,
+    bound_names,
+    held_roots,
+    is_display,
+    iterated_roots,
+    root_name,
+    same_roots,
+)
+from kaleyard.analysis.effects.name_effects import Known, Names
+from kaleyard.analysis.effects.scopes import Deferred, deferred
+from kaleyard.analysis.effects.syntax import (
+    annotations_of,
+    default_values,
+    definition_parts,
+    leaves,
+    makes_class,
+    runs_once,
+    stored,
+    stored_in,
+)
+from kaleyard.notebook.magics import NOWHERE
+
+__all__ = ["trace"]
+
+
+def trace(code: Iterable[tuple[int, ast.Module]], known: Known | None = None) -> Names:
+    """What the cells' code, run in order in one namespace, does with names.
+
+    `code` gives cell numbers with their parsed source; `known` is what was defined and imported before, so that a
+    call of a function counts what it changes.
+    """
+    walker = _Statements(known or Known())
+    for cell, tree in code:
+        walker.cell = cell
+        walker.statements(tree.body)
+    walker.read_pending()
+    found = walker.names
+    found.makes = walker.bound
+    found.may_make = walker.maybe - walker.bound
+    found.alias, found.held = walker.alias, walker.held
+    found.changes = {n: site for n, site in found.changes.items() if n not in walker.gone}
+    found.deletes = walker.gone - walker.maybe
+    return found
+
+
+class _Statements(Expressions):
+    """Walks statements in the order they run, branch by branch."""
+
+    @contextmanager
+    def branch(self) -> Iterator[None]:
+        """Code that may not run: what it binds is bound on some paths only."""
+        before = set(self.bound)
+        self.depth += 1
+        yield
+        self.depth -= 1
+        self.bound &= before
+
+    def either(self, *branches: Iterable[ast.stmt]) -> None:
+        """Exactly one of the branches runs: bound on every path is what all of them bind."""
+        before, results = set(self.bound), []
+        self.depth += 1
+        for body in branches:
+            self.bound = set(before)
+            body = list(body)  # noqa: PLW2901 - an iterable is read once
+            self.statements(body)
+            if not leaves(body):
+                results.append(self.bound)
+        self.depth -= 1
+        self.bound = set.intersection(*results) if results else before
+
+    def same(self, pairs: Iterable[tuple[str, set[str]]]) -> None:
+        """Names that may be the same object as other names from now on."""
+        for name, every in pairs:
+            roots = {r for r in every if not self._is_import(r)}  # what a module holds is no value
+            if roots - {name}:
+                self.alias[name] = self.alias.get(name, frozenset()) | (roots - {name})
+                self.known.roots.update(roots)
+
+    def roots_of(self, pairs: Iterable[tuple[str, set[str]]]) -> list[tuple[str, set[str]]]:
+        """The pairs with what the roots themselves may be, before a name is bound anew."""
+        return [(n, roots.union(*(self.alias.get(r, ()) for r in roots))) for n, roots in pairs]
+
+    def statements(self, body: Iterable[ast.stmt]) -> None:
+        for statement in body:
+            self.visit(statement)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        target = node.targets[0]
+        if isinstance(node.value, ast.Lambda) and len(node.targets) == 1 and isinstance(target, ast.Name):
+            for default in default_values(node.value):
+                self.visit(default)
+            self.bind(target.id, node.lineno)
+            self.names.definitions[target.id] = deferred(node.value)
+            return
+        if makes_class(node.value) and all(isinstance(each, ast.Name) for each in node.targets):
+            self.visit(node.value)
+            for name in (n for each in node.targets for n in bound_names(each)):
+                self.bind(name, node.lineno)
+                self.names.definitions[name] = Deferred()
+            return
+        self.visit(node.value)
+        pairs = self.roots_of(pair for each in node.targets for pair in aliases(each, node.value))
+        holds = [(n, held_roots(node.value)) for each in node.targets for n in bound_names(each)]
+        # After `p = p or []`, the other names of `p` may still be its names.
+        itself = any(name in roots for name, roots in pairs)
+        self.depth += itself
+        for each in node.targets:
+            self.visit(each)
+        self.depth -= itself
+        self.same(pairs)
+        for name, roots in holds:
+            self.hold(name, roots)
+        # What a method of the notebook's own gives back may be a part of the object that it changes.
+        func = node.value.func if isinstance(node.value, ast.Call) else None
+        if isinstance(func, ast.Attribute) and func.attr in self.methods - DRAWING and (owner := root_name(func)):
+            self.hold(owner, {n for each in node.targets for n in bound_names(each)})
+        for each in node.targets:
+            if isinstance(each, (ast.Attribute, ast.Subscript)) and (root := root_name(each)):
+                self.hold(root, same_roots(node.value) | held_roots(node.value))
+        # `a = b = []`: every name is the same object.
+        names = [n for each in node.targets for n in bound_names(each)] if len(node.targets) > 1 else []
+        self.same((name, set(names) - {name}) for name in names)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        self.note(node.annotation)
+        if node.value is not None:
+            self.visit(node.value)
+            self.visit(node.target)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        self.visit(node.value)
+        if isinstance(node.target, ast.Name):
+            self.read(node.target.id, node.lineno)
+            if is_display(node.value):
+                # `x += [...]` changes a list in place, whoever else holds it; of numbers nobody else knows.
+                self.change(node.target.id, node.lineno)
+        if root := root_name(node.target):
+            self.hold(root, held_roots(node.value))
+        # It may be the same object as before, so its other names stay.
+        self.depth += 1
+        self.visit(node.target)
+        self.depth -= 1
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for alias in node.names:
+            self.bind(alias.asname or alias.name.partition(".")[0], node.lineno)
+            self.names.imports.add(alias.asname or alias.name.partition(".")[0])
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        for alias in node.names:
+            if alias.name == "*":
+                self.names.star = True
+                continue
+            self.bind(alias.asname or alias.name, node.lineno)
+            self.names.imports.add(alias.asname or alias.name)
+
+    def _definition(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+        for part in definition_parts(node):
+            self.visit(part)
+        for decorator in node.decorator_list:
+            # `@handlers.register`: what decorates keeps what it decorates.
+            called = decorator.func if isinstance(decorator, ast.Call) else decorator
+            if isinstance(called, ast.Attribute) and (root := root_name(called)):
+                self.change(root, node.lineno)
+        own = {node.name, *stored_in(node.body)} if isinstance(node, ast.ClassDef) else set()
+        for note in annotations_of(node):
+            self.note(note, own)
+        what = deferred(node)
+        if isinstance(node, ast.ClassDef):
+            self._class_body(node)
+        if node.name != NOWHERE:
+            self.bind(node.name, node.lineno)
+        self.names.definitions[node.name] = what
+        self.methods |= what.methods
+
+    def _class_body(self, node: ast.ClassDef) -> None:
+        """A class body runs at once, in a scope of its own; its methods' bodies do not."""
+        own: set[str] = set()
+        for statement in node.body:
+            if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                part: list[ast.stmt] = [ast.Expr(p) for p in definition_parts(statement)]
+            else:
+                part = [statement]
+            for name, line in deferred(ast.ClassDef(node.name, [], [], part, [])).reads.items():
+                if name not in own:
+                    self.read(name, line)
+            own.update(stored(statement))
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._definition(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._definition(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self._definition(node)
+
+    def visit_If(self, node: ast.If) -> None:
+        self.visit(node.test)
+        self.either(node.body, node.orelse)
+
+    def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
+        self.visit(node.iter)
+        pairs = self.roots_of((name, iterated_roots(node.iter)) for name in bound_names(node.target))
+        if runs_once(node):
+            self.visit(node.target)
+            self.same(pairs)
+            self.statements(node.body)
+        else:
+            with self.branch():
+                self.visit(node.target)
+                self.same(pairs)
+                self.statements(node.body)
+        with self.branch():
+            self.statements(node.orelse)
+
+    def visit_AsyncFor(self, node: ast.AsyncFor) -> None:
+        self.visit_For(node)
+
+    def visit_While(self, node: ast.While) -> None:
+        self.visit(node.test)
+        always = isinstance(node.test, ast.Constant) and bool(node.test.value)
+        if always:
+            self.statements(node.body)
+            return
+        with self.branch():
+            self.statements(node.body)
+        with self.branch():
+            self.statements(node.orelse)
+
+    def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
+        before = set(self.bound)
+        self.statements([*node.body, *node.orelse])
+        results = [] if leaves([*node.body, *node.orelse]) else [self.bound]
+        for handler in node.handlers:
+            self.bound = set(before)
+            if handler.type is not None:
+                self.perhaps += 1
+                self.visit(handler.type)
+                self.perhaps -= 1
+            had = handler.name in self.maybe
+            if handler.name:
+                self.bind(handler.name, handler.lineno)
+            self.statements(handler.body)
+            if handler.name:
+                # Only where the handler has run: on the other path a name of this kind keeps its value.
+                self.depth += 1
+                self.unbind(handler.name)
+                self.depth -= 1
+                self.maybe -= set() if had else {handler.name}
+            if not leaves(handler.body):
+                results.append(self.bound)
+        self.bound = set.intersection(*results) if results else before
+        self.statements(node.finalbody)
+
+    def visit_TryStar(self, node: ast.TryStar) -> None:
+        self.visit_Try(node)
+
+    def visit_Match(self, node: ast.Match) -> None:
+        self.visit(node.subject)
+        whole = any(
+            isinstance(c.pattern, ast.MatchAs) and c.pattern.pattern is None and not c.guard for c in node.cases
+        )
+        bodies: list[list[ast.stmt]] = []
+        for case in node.cases:
+            with self.branch():
+                self.visit(case.pattern)
+                if case.guard:
+                    self.visit(case.guard)
+            bodies.append(case.body)
+        self.either(*bodies, *([] if whole else [[]]))
+
+    def visit_MatchAs(self, node: ast.MatchAs) -> None:
+        self.generic_visit(node)
+        if node.name:
+            self.bind(node.name, node.lineno)
+
+    def visit_MatchStar(self, node: ast.MatchStar) -> None:
+        if node.name:
+            self.bind(node.name, node.lineno)
+
+    def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
+        self.generic_visit(node)
+        if node.rest:
+            self.bind(node.rest, node.lineno)

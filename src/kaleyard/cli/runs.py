@@ -1,0 +1,94 @@
+"""runs, logs: what ran before, here and on a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from kaleyard.records.past_runs import StepLog
+
+__all__ = ["logs", "runs"]
+
+
+def _server(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which server."""
+    for name, words in (
+        ("--namespace", "Whose runs, where the server has several users."),
+        ("--host", "Where Kubeflow Pipelines is (default: KALEYARD_KFP_HOST, or kfp-host)."),
+    ):
+        command = click.option(name, help=words)(command)
+    return command
+
+
+@click.command()
+@click.argument("told", metavar="[RUN]...", nargs=-1)
+@click.option("--pipeline", metavar="NAME", help="List the runs of this pipeline alone.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="List at most so many.")
+@click.option("--all", "everything", is_flag=True, help="Of several runs, show what is equal too.")
+@click.option("--remote", is_flag=True, help="List those on the Kubeflow Pipelines server.")
+@_server
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
+def runs(
+    told: tuple[str, ...],
+    pipeline: str | None,
+    limit: int,
+    everything: bool,
+    remote: bool,
+    host: str | None,
+    namespace: str | None,
+    as_json: bool,
+) -> None:
+    """List the runs on this machine, newest first; show one RUN; or compare several, value by value.
+
+    A RUN is its id, the beginning of it, PIPELINE/RUN, PIPELINE/latest or latest; the same after remote: is one on the
+    server. Example: kaleyard runs housing/latest remote:housing/latest
+    """
+    import kaleyard
+
+    if told:
+        comparison = kaleyard.compare_runs(*told, host=host, namespace=namespace)
+        lines = [] if as_json else comparison.lines(everything=everything or len(told) == 1)
+        click.echo(json.dumps(comparison.to_dict(), indent=1) if as_json else "\n".join(lines))
+        return
+    history = kaleyard.runs(pipeline, limit=limit, remote=remote, host=host, namespace=namespace)
+    click.echo(json.dumps(history.to_dict(), indent=1) if as_json else "\n".join(history.lines()))
+    if not as_json:
+        for why in history.unreadable.values():
+            click.echo(f"warning: {why}", err=True)
+
+
+@click.command()
+@click.argument("run")
+@click.argument("step", required=False)
+@_server
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
+def logs(run: str, step: str | None, host: str | None, namespace: str | None, as_json: bool) -> None:
+    """What the steps of RUN, or STEP alone, printed and wrote, what went wrong, and where the executed notebooks are.
+
+    remote:RUN is one on the Kubeflow Pipelines server: its pods' logs, while they are there.
+    Example: kaleyard logs latest train
+    """
+    import kaleyard
+
+    found = kaleyard.logs(run, step, host=host, namespace=namespace)
+    if as_json:
+        click.echo(json.dumps([log.to_dict() for log in found], indent=1))
+        return
+    for log in found:
+        _print(log)
+
+
+def _print(log: StepLog) -> None:
+    click.secho(f"== {log.step} ({log.state})", bold=True)
+    # The kernel copies what its processes write into the notebook, so that most of it would be shown twice.
+    parts = (log.printed, "" if log.text.strip() in log.printed else log.text)
+    told = [part.rstrip("\n") for part in parts if part.strip()]
+    click.echo("\n".join(told) or "(it wrote nothing)")
+    if log.error:
+        click.echo(log.error)
+    if log.notebook:
+        click.echo(f"notebook: {log.notebook}")

@@ -1,1 +1,0 @@
-"""Does it run there? Images of steps, the registry they go to, and what names them."""

@@ -1,0 +1,292 @@
+"""One step of a run: its key, the cache, its executor input, and what its executor output says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kaleyard.compiler.content_key import file_digest, key_of, project_files, runner_key
+from kaleyard.compiler.step_notebook import cell_numbers, code_only, step_notebook
+from kaleyard.config import Project
+from kaleyard.errors import CellError, OutsideError, Place, StepError
+from kaleyard.execution.cache import Cache, CorruptEntryError, Entry, Value, place_copy
+from kaleyard.execution.file_advice import missing_file_advice
+from kaleyard.execution.page_worker import make_page
+from kaleyard.execution.parameter_files import parameter_files
+from kaleyard.execution.prediction import step_modules
+from kaleyard.execution.prewarm.preload import with_companions
+from kaleyard.execution.task import Executor, StepTask
+from kaleyard.pipeline import FileInput, Pipeline, Step
+from kaleyard.records.run_record import Artifact, Run, StepRun
+from kaleyard.reporting.profile import phases
+from kaleyard.runtime import serializers as formats
+from kaleyard.runtime.contract import FILES, METRICS, NOTEBOOK, PARAMETER_FILES, artifact_name, files_input
+from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.result_files import is_taken, read_index, wanted_paths
+
+__all__ = ["Given", "StepWork"]
+
+
+_FILES_FORMAT = "files"
+
+
+@dataclass
+class Given:
+    """What all steps of a run share; `values` grows as steps hand over values: (step, name) to value and place.
+
+    `modules` are the installed modules that each step imports, found when the first one runs.
+    """
+
+    pipeline: Pipeline
+    project: Project
+    run: Run
+    parameters: Mapping[str, Any]
+    cache: Cache
+    values: dict[tuple[str, str], tuple[Value, Path]] = field(default_factory=dict)
+    modules: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass
+class StepWork:
+    """The work on one step, done in a thread of its own."""
+
+    given: Given
+    step: Step
+    executor: Executor
+    timeout: float | None
+
+    def __post_init__(self) -> None:
+        self.record: StepRun = self.given.run.steps[self.step.name]
+        self.folder = self.given.run.folder / "steps" / self.step.name
+        self.guard = self.given.pipeline.guarded(self.step.name)
+        self.notebook = step_notebook(self.given.pipeline, self.step)
+
+    def run(self, changed: Callable[[StepRun], None], *, forced: bool) -> None:
+        """Take the step from the cache, or run it; its values are there then. Raises StepError if it fails."""
+        record, step = self.record, self.step
+        record.parameters = {n: self.given.parameters[n] for n in step.parameters}
+        record.started = _now()
+        record.key = self._key()
+        entry = None if forced or not step.settings.cache else self._cached()
+        if entry is not None:
+            self._take(entry)
+            record.state = "cached"
+            record.times.clear()
+            changed(record)
+            return
+        record.state = "running"
+        changed(record)
+        began = time.monotonic()
+        try:
+            self._execute()
+            record.state = "done"
+        except CellError as error:
+            error.fix = missing_file_advice(error, self.step, self.given.run, self.given.project) or error.fix
+            raise
+        finally:
+            self._keep_notebook()
+            record.seconds = round(time.monotonic() - began, 3)
+            record.times |= phases(self.folder / "step.executed.ipynb", record.started, record.seconds)
+            self._note_files()
+        changed(record)
+
+    def finish(self) -> None:
+        """Make the page of a step that ran, and keep what it gave: work that no other step waits for."""
+        if self.record.state == "cached" or not (self.folder / "step.executed.ipynb").is_file():
+            return
+        began = time.monotonic()
+        try:
+            if self.step.settings.report:
+                title = f"{self.given.pipeline.name} / {self.step.name}"
+                make_page(self.folder / "step.executed.ipynb", self.folder / "page.html", title)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.given.run.notes.append(f"step {self.step.name} has no page: {error}")
+        self._note_files()
+        self.record.times["report"] = round(time.monotonic() - began, 3)
+        if self.record.state == "done" and self.step.settings.cache:
+            try:
+                self._keep()
+            except OutsideError as error:
+                # What the step made is in the run; only the next run has to make it again.
+                self.given.run.notes.append(f"step {self.step.name} was not cached: {error.what}")
+
+    def _key(self) -> str:
+        """Content, parameter values, digests of inputs, and the environment it runs in."""
+        step, project = self.step, self.given.project
+        files = [f"{name} {digest}" for name, digest in project_files(step, project)]
+        named = parameter_files(step, self.record.parameters, project)
+        files += [f"{name} {file_digest(project.root / name, step)}" for name in named]
+        values = json.dumps(self.record.parameters, sort_keys=True)
+        inputs = [self.given.values[i.step, i.name][0] for i in step.inputs]
+        told = [
+            f"{i.name} {v.format} {v.sha256} {json.dumps(v.extra, sort_keys=True)}"
+            for i, v in zip(step.inputs, inputs, strict=True)
+        ]
+        told += [f"{i.step} {json.dumps(self._taken(i))}" for i in step.file_inputs]
+        environment = self.executor.environment(step, project)
+        return key_of(code_only(self.notebook), *files, runner_key(), values, *told, environment)
+
+    def _taken(self, files: FileInput) -> list[tuple[str, str]]:
+        """The files that the step takes of those an earlier step wrote, by path with their digests."""
+        declared = {p.name: {"type": p.type, "default": p.default} for p in self.given.pipeline.parameters}
+        declared = {n: declared[n] for n in self.step.parameters}
+        paths = wanted_paths(files.paths, declared, self.record.parameters)
+        written, removed = read_index(self.given.values[files.step, FILES][1])
+        found = [(w.path, w.sha256) for w in written if is_taken(w.path, paths)]
+        return found + [(path, "") for path in removed if is_taken(path, paths)]
+
+    def _cached(self) -> Entry | None:
+        try:
+            return self.given.cache.find(self.record.key, self.guard)
+        except CorruptEntryError:
+            self.record.reason = "its cache entry was damaged"
+            self.given.run.notes.append(f"the cache entry of step {self.step.name} was damaged and is made again")
+            return None
+
+    def _take(self, entry: Entry) -> None:
+        """Put the kept outputs into the run, as if the step had just made them."""
+        for name, value in entry.values.items():
+            target = self._artifact_path(value.file)
+            place_copy(entry.folder / "values" / value.file, target)
+            self._hand_over(name, value, target)
+        self.record.metrics = dict(entry.metrics)
+        for file, name in (
+            ("notebook.ipynb", "step.executed.ipynb"),
+            ("page.html", "page.html"),
+            ("log.txt", "log.txt"),
+        ):
+            if (entry.folder / file).is_file():
+                place_copy(entry.folder / file, self.folder / name)
+        self._note_files()
+
+    def _execute(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "step.ipynb").write_bytes(self.notebook)
+        task = StepTask(
+            place=Place(self.step.notebook, step=self.step.name),
+            folder=self.folder,
+            executor_input=self.folder / "executor_input.json",
+            output_file=self.folder / "executor_output.json",
+            log=self.folder / "log.txt",
+            project=self.given.project.root,
+            guard=self.guard,
+            cells=cell_numbers(self.step),
+            timeout=self.timeout,
+            modules=self._expected(),
+            settings=self.step.settings,
+        )
+        for name in parameter_files(self.step, self.record.parameters, self.given.project):
+            target = self.folder / PARAMETER_FILES / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.given.project.root / name, target)
+        write_whole(task.executor_input, json.dumps(self._executor_input(task.output_file)))
+        self.executor.run(task)
+        self._read_output(task.output_file)
+
+    def _keep_notebook(self) -> None:
+        """Where the step's process was killed before it wrote its executed notebook: the cells it was given."""
+        executed = self.folder / "step.executed.ipynb"
+        if not executed.is_file() and (self.folder / "step.ipynb").is_file():
+            write_whole(executed, self.notebook)
+
+    def _expected(self) -> Sequence[str]:
+        """The modules this step imports; at the first step the executor hears of those to come as well."""
+        given = self.given
+        if not given.modules:
+            given.modules.update(step_modules(given.pipeline, given.project))
+            waiting = [n for n, step in given.run.steps.items() if step.state == "waiting"]
+            every = (m for n in (self.step.name, *waiting) for m in given.modules[n])
+            self.executor.expect(with_companions(every), 1 + len(waiting))
+        return given.modules[self.step.name]
+
+    def _executor_input(self, output_file: Path) -> dict[str, Any]:
+        """KFP's executor input for this step, with plain paths for addresses."""
+        inputs = {}
+        for one in self.step.inputs:
+            value, path = self.given.values[one.step, one.name]
+            metadata = {"format": value.format, "sha256": value.sha256, "size": value.size}
+            metadata |= {f"extra_{k}": v for k, v in value.extra.items()}
+            inputs[artifact_name(one.name)] = _artifact(artifact_name(one.name), path, metadata)
+        for files in self.step.file_inputs:
+            value, path = self.given.values[files.step, FILES]
+            inputs[files_input(files.step)] = _artifact(files_input(files.step), path, {"sha256": value.sha256})
+        outputs = {artifact_name(n): self._artifact_path(artifact_name(n)) for n in (*self.step.outputs, FILES)}
+        # Its page is made after the step: nobody waits for it.
+        outputs[NOTEBOOK] = self.folder / "step.executed.ipynb"
+        if self.step.metrics:
+            outputs[METRICS] = self.folder / "metrics"
+        return {
+            "inputs": {
+                "parameterValues": {artifact_name(n): v for n, v in self.record.parameters.items()},
+                "artifacts": inputs,
+            },
+            "outputs": {
+                "artifacts": {n: _artifact(n, path, {}) for n, path in outputs.items()},
+                "outputFile": str(output_file),
+            },
+        }
+
+    def _read_output(self, output_file: Path) -> None:
+        try:
+            told = json.loads(output_file.read_text(encoding="utf-8"))["artifacts"]
+            metadata = {n: a["artifacts"][0].get("metadata") or {} for n, a in told.items()}
+            for name in self.step.outputs:
+                self._hand_over_new(name, metadata[artifact_name(name)])
+            made = self._artifact_path(FILES)
+            sha256, size = formats.digest(made)
+            value = Value(FILES, _FILES_FORMAT, sha256, size, {})
+            self._hand_over(FILES, value, made)
+            self.record.metrics = dict(metadata.get(METRICS, {}))
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            place = Place(self.step.notebook, step=self.step.name)
+            raise StepError(f"its executor output cannot be read: {error!r}", place=place) from error
+
+    def _hand_over_new(self, name: str, told: Mapping[str, Any]) -> None:
+        """Give a new value the file name its format has, so that people and their tools know it."""
+        extra = {k[6:]: v for k, v in told.items() if k.startswith("extra_")}
+        made = self._artifact_path(artifact_name(name))
+        target = made if made.is_dir() else made.with_name(made.name + told["suffix"])
+        if target != made:
+            made.replace(target)
+        self._hand_over(name, Value(target.name, told["format"], told["sha256"], told["size"], extra), target)
+        if told.get("closed"):
+            self.given.run.notes.append(f"step {self.step.name}: `{name}` went as a pickle: {told['closed']}")
+
+    def _hand_over(self, name: str, value: Value, path: Path) -> None:
+        self.given.values[self.step.name, name] = (value, path)
+        if name == FILES:
+            self.record.files, self.record.removed = read_index(path)
+            return
+        place = path.relative_to(self.given.run.folder).as_posix()
+        self.record.artifacts.append(Artifact(name, value.format, place, value.sha256, value.size))
+
+    def _artifact_path(self, file: str) -> Path:
+        return self.given.run.folder / "artifacts" / self.step.name / file
+
+    def _note_files(self) -> None:
+        for attribute, file in (("notebook", "step.executed.ipynb"), ("page", "page.html"), ("log", "log.txt")):
+            path = self.folder / file
+            if path.is_file() and (attribute != "log" or path.stat().st_size):
+                setattr(self.record, attribute, path.relative_to(self.given.run.folder).as_posix())
+
+    def _keep(self) -> None:
+        files = {"notebook.ipynb": self.folder / "step.executed.ipynb", "page.html": self.folder / "page.html"}
+        files["log.txt"] = self.folder / "log.txt"
+        values = {n: self.given.values[self.step.name, n] for n in (*self.step.outputs, FILES)}
+        more = {"metrics": self.record.metrics, "guard": list(self.guard), "step": self.step.name}
+        self.given.cache.keep(self.record.key, files, values, **more)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _artifact(name: str, path: Path, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    return {"artifacts": [{"name": name, "uri": str(path), "metadata": dict(metadata)}]}

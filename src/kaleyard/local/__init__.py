@@ -1,1 +1,0 @@
-"""Running a pipeline on this machine: cache, executor, runner, reporter, report."""

@@ -1,0 +1,73 @@
+"""A cell's source as a Python syntax tree, magics included."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+import warnings
+from functools import lru_cache
+
+from kaleyard.errors import NotebookError, Place
+from kaleyard.notebook.magics import with_magics
+
+__all__ = ["BODY_MAGIC", "parse_cell", "parse_with_lines"]
+
+# Cell magics that run their body once, in the notebook's own namespace.
+BODY_MAGIC = re.compile(r"%%(?:time|capture|prun)\b[^\n]*\n")
+
+
+def parse_cell(source: str, place: Place) -> ast.Module:
+    """The syntax tree of a cell as IPython would run it. Raises NotebookError, with the line, for bad syntax."""
+    try:
+        return parse_with_lines(source)[0]
+    except SyntaxError as error:
+        raise NotebookError(
+            f"this is no valid Python (line {error.lineno or 1}): {error.msg}",
+            place=place,
+            fix="Mend or skip the cell.",
+        ) from error
+
+
+@lru_cache(maxsize=16_384)
+def parse_with_lines(source: str) -> tuple[ast.Module, bool]:
+    """The syntax tree, and whether its lines are the source's."""
+    # What Python warns of in a cell, it will tell when the cell runs.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _parsed_quietly(source)
+
+
+def _parsed_quietly(source: str) -> tuple[ast.Module, bool]:
+    try:
+        tree = _parse(source)
+        _compile(tree)
+    except SyntaxError:
+        text = _transformed(source)
+        same = text.count("\n") == source.rstrip("\n").count("\n") + 1 and not re.search(r"(?m)^\s*%%", source)
+        if BODY_MAGIC.match(source):
+            # The body stands below the magic's line as it would stand in a cell of its own.
+            same = parse_with_lines(source.partition("\n")[2])[1]
+        tree = _parse(text)
+        _compile(tree)
+        return with_magics(tree, lambda inner: copy.deepcopy(parse_with_lines(inner)[0])), same
+    return tree, True
+
+
+def _parse(source: str) -> ast.Module:
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    tree = compile(source, "<cell>", "exec", flags, dont_inherit=True)
+    assert isinstance(tree, ast.Module)
+    return tree
+
+
+def _compile(tree: ast.Module) -> None:
+    """Raises SyntaxError for what parses and still cannot run, such as a `return` outside of a function."""
+    compile(tree, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+
+
+def _transformed(source: str) -> str:
+    # IPython costs 0.2 s to import, and only cells with magics need it.
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    return str(TransformerManager().transform_cell(source))

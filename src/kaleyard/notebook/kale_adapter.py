@@ -1,0 +1,164 @@
+"""What Kale reads in a notebook's tags: steps with their cells, order and settings. Only this file uses Kale.
+
+Kale gets the notebook with each cell's number in place of its source, so that what it says of a step's source says
+which cells belong to the step, by Kale's own rules. Its analysis of the code is left out: `flow` does that with
+cells and lines kept. It never asks a cluster, and what it refuses becomes a NotebookError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kaleyard.errors import NotebookError, Place
+from kaleyard.notebook.document import METADATA_KEY, Notebook
+from kaleyard.notebook.kale_loader import kale_reader
+from kaleyard.pipeline import Secret, Settings, Volume
+
+__all__ = ["Outline", "OutlineStep", "read_outline"]
+
+_KINDS = {"pvc": "pvc", "new_pvc": "new_pvc"}
+
+
+@dataclass(frozen=True, slots=True)
+class OutlineStep:
+    """A step as its tags say: the numbers of its cells, the steps before it, its settings.
+
+    `reference` tells that it is a `notebook:` cell: another notebook stands for it.
+    """
+
+    name: str
+    cells: tuple[int, ...]
+    prev: tuple[str, ...]
+    settings: Settings
+    reference: bool = False
+
+
+@dataclass(slots=True)
+class Outline:
+    """A notebook as its tags say; lists hold cell numbers."""
+
+    name: str = ""
+    description: str = ""
+    experiment: str = ""
+    steps: list[OutlineStep] = field(default_factory=list)
+    shared: list[int] = field(default_factory=list)
+    parameters: list[int] = field(default_factory=list)
+    metrics: list[int] = field(default_factory=list)
+    volumes: list[Volume] = field(default_factory=list)
+
+
+def read_outline(notebook: Notebook, tags: Mapping[int, Sequence[str]], name: str) -> Outline:
+    """The notebook's outline; `tags` are Kale's tags of each code cell, `name` the pipeline's if none is told.
+
+    Raises NotebookError, in Kale's words, for what Kale refuses.
+    """
+    settings = {"pipeline_name": name, "experiment_name": "Default"}
+    settings |= {k: v for k, v in notebook.settings.items() if v not in ("", None)}
+    try:
+        processor, parameters, metrics, shared = _process(notebook, tags, settings)
+    except (ValueError, NotImplementedError, RuntimeError, TypeError, KeyError) as error:
+        raise NotebookError(
+            f"Kale refuses this notebook: {error}", place=Place(notebook.name), fix="See its tags and its metadata."
+        ) from error
+    pipeline = processor.pipeline
+    config = pipeline.config
+    outline = Outline(config.pipeline_name, config.pipeline_description, config.experiment_name)
+    outline.parameters, outline.metrics, outline.shared = _numbers(parameters), _numbers(metrics), _numbers(shared)
+    hidden = set(outline.shared)
+    for step in (pipeline.get_step(n) for n in pipeline.nodes):
+        cells = tuple(c for c in _numbers("\n".join(step.source)) if c not in hidden)
+        prev = tuple(sorted(pipeline.predecessors(step.name)))
+        caching = step.config.enable_caching if step.config.enable_caching is not None else config.enable_caching
+        # Not the pipeline's own: where the notebook tells none, Kale has an image, and the project another.
+        told = _settings(step.config, str(notebook.settings.get("base_image") or ""), caching)
+        refers = any(t.startswith("notebook:") for t in tags[cells[0]])
+        outline.steps.append(OutlineStep(step.name, cells, prev, told, refers))
+    outline.steps.sort(key=lambda s: s.cells)
+    outline.volumes = [_volume(v, notebook) for v in config.volumes]
+    return outline
+
+
+def _process(
+    notebook: Notebook, tags: Mapping[int, Sequence[str]], settings: Mapping[str, Any]
+) -> tuple[Any, str, str, str]:
+    cells = []
+    for cell in notebook.code_cells:
+        told = {**cell.metadata, "tags": list(tags[cell.number]), "notebook_path": f"#{cell.number}"}
+        cells.append(_Record(cell_type="code", source=f"#{cell.number}", metadata=_Record(told)))
+    given = _Record(cells=cells, metadata=_Record({METADATA_KEY: dict(settings)}))
+    with kale_reader() as (nbprocessor, kale_step):
+        base: Any = nbprocessor.NotebookProcessor
+
+        class Processor(base):  # type: ignore[misc]
+            """Kale's reader of tags, given a notebook instead of a file, and nothing but tags to read."""
+
+            def _read_notebook(self) -> Any:
+                return given
+
+            def _configure_poddefaults(self) -> None:
+                """Ask no cluster while reading a notebook."""
+
+            def _add_notebook_reference(self, name: str, rel_path: str) -> None:
+                """Note where the other notebook stands; `reader` reads it as it reads this one."""
+                self.pipeline.add_step(kale_step.Step(name=name, source=[rel_path]))
+
+            def to_pipeline(self) -> None:
+                self.blocks = self.parse_notebook()
+
+        processor = Processor(str(notebook.path))
+        processor.run()
+    parameters, metrics, shared = processor.blocks
+    return processor, parameters, metrics, shared
+
+
+class _Record(dict[str, Any]):
+    """A dict whose items are attributes too, as in a notebook that nbformat has read."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(line[1:]) for line in text.splitlines() if line.startswith("#")]
+
+
+def _settings(config: Any, image: str, caching: bool) -> Settings:
+    secrets = (Secret(s["secret_name"], s["secret_key"], v) for v, s in sorted((config.secrets or {}).items()))
+    return Settings(
+        image=config.base_image or image or "",
+        cache=bool(caching),
+        report=config.generate_html_report is not False,
+        limits=_pairs(config.limits),
+        labels=_pairs(config.labels),
+        annotations=_pairs(config.annotations),
+        secrets=tuple(secrets),
+    )
+
+
+def _pairs(values: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((str(k), str(v)) for k, v in (values or {}).items()))
+
+
+def _volume(volume: Any, notebook: Notebook) -> Volume:
+    kind = _KINDS.get(volume.type)
+    if kind is None:
+        raise NotebookError(
+            f"volume {volume.name} is of type {volume.type}, which KFP v2 cannot mount",
+            place=Place(notebook.name),
+            fix="Use an existing claim (pvc) or a new one (new_pvc).",
+        )
+    modes = volume.volume_access_mode
+    return Volume(
+        name=volume.name,
+        mount_point=volume.mount_point,
+        kind=kind,  # type: ignore[arg-type]
+        size=f"{volume.size}{volume.size_type or 'Gi'}" if volume.size else "",
+        access_mode=modes[0] if isinstance(modes, list) and modes else "",
+        storage_class=volume.storage_class_name or "",
+        variable=f"KALE_VOLUME_{volume.name.upper().replace('-', '_')}" if volume.expose_as_env_var else "",
+    )

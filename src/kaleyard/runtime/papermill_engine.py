@@ -1,0 +1,103 @@
+"""papermill's engine for steps: our kernel, and no more output than anyone can read.
+
+An engine is papermill's own way of saying how a notebook is run; see `papermill.engines`.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import Engine, papermill_engines
+
+from kaleyard.runtime.bounded_output import BoundedOutput
+from kaleyard.runtime.contract import METADATA, RAISES
+from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.kernel import StepKernelManager
+from kaleyard.runtime.terminal_text import without_rewritten
+
+__all__ = ["ENGINE", "put_back_errors"]
+
+ENGINE = "kaleyard"
+
+
+class _Client(BoundedOutput, PapermillNotebookClient):  # type: ignore[misc]
+    """papermill's client, keeping a bounded part of what a cell puts out."""
+
+
+class StepEngine(Engine):  # type: ignore[misc]
+    """Runs a notebook with the step's kernel and client."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man: Any, kernel_name: str, start_timeout: int = 60, **kwargs: Any
+    ) -> NotebookNode:
+        """Run the notebook's cells; how a cell ended is in the notebook."""
+        del kwargs
+        client = _Client(
+            nb_man,
+            kernel_name=kernel_name,
+            kernel_manager_class=StepKernelManager,
+            startup_timeout=start_timeout,
+            timeout=None,
+            # Nobody waits for what a kernel would like to do at its end: its values are handed over.
+            shutdown_kernel="immediate",
+            # nbclient's own joining takes minutes for a line of a million characters.
+            coalesce_streams=False,
+            on_cell_executed=_join_streams,
+        )
+        notebook = client.execute()
+        _set_aside_errors(nb_man.nb)
+        return notebook
+
+
+def _join_streams(cell: NotebookNode, **_: Any) -> None:
+    """Make one text of each stream of the cell, without what a carriage return has overwritten; stdout comes first."""
+    texts: dict[str, list[str]] = {}
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            texts.setdefault(output.name, []).append(output.text)
+    joined, done = [], set()
+    for output in cell.outputs:
+        if output.output_type != "stream":
+            joined.append(output)
+        elif output.name not in done:
+            done.add(output.name)
+            joined.append(new_output("stream", name=output.name, text=without_rewritten("".join(texts[output.name]))))
+    names = [output.get("name") for output in joined]
+    if ("stderr", "stdout") in pairwise(names):
+        # They come as they like: neighbours are put in one order.
+        place = names.index("stderr")
+        joined[place], joined[place + 1] = joined[place + 1], joined[place]
+    cell.outputs = joined
+
+
+def _set_aside_errors(notebook: NotebookNode) -> None:
+    """Take the errors of cells that may raise out of papermill's sight: it ends a notebook for each error it sees."""
+    for cell in notebook.cells:
+        if RAISES in cell.metadata.get("tags", ()) and cell.cell_type == "code":
+            raised = {str(n): output for n, output in enumerate(cell.outputs) if output.output_type == "error"}
+            if raised:
+                cell.metadata.setdefault(METADATA, {})["raised"] = raised
+                cell.outputs = [output for output in cell.outputs if output.output_type != "error"]
+
+
+def put_back_errors(path: Path) -> None:
+    """Put errors that were set aside back where they were, in the notebook that was written."""
+    text = path.read_text(encoding="utf-8")
+    if f'"{RAISES}"' not in text:
+        return
+    data = json.loads(text)
+    for cell in data["cells"]:
+        raised = cell["metadata"].get(METADATA, {}).pop("raised", {})
+        for place, output in raised.items():
+            cell["outputs"].insert(int(place), output)
+    write_whole(path, json.dumps(data, indent=1))
+
+
+papermill_engines.register(ENGINE, StepEngine)

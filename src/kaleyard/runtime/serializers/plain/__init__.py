@@ -1,0 +1,1 @@
+"""Python values as readable JSON, and back."""

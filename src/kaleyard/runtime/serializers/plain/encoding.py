@@ -1,0 +1,176 @@
+"""Python values as JSON values, and back: plain where JSON has the same, else `{"$": kind, "value": ...}`.
+
+Dicts with other keys than strings, or with the key "$", are written as tagged lists of pairs, so a tag cannot be
+mistaken for a user's dict. Which kinds there are is a table in `kinds.py`, with a row for each, which also makes the
+encoders and decoders that know it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from kaleyard.errors import DataError
+from kaleyard.runtime.serializers.serializer import RefusedError, type_name
+
+__all__ = ["TAG", "Decoder", "Encoder", "Kind", "dumps", "loads"]
+
+TAG = "$"
+
+# Deeper values come near what json.loads can read in a kernel, whose own calls take a part of the stack.
+_DEEPEST = 150
+# Python refuses to print longer integers in decimal (about 4300 digits); hexadecimal has no limit.
+_LONGEST_DECIMAL = 14_000
+_NAN = struct.pack(">d", math.nan)
+
+
+class Kind(NamedTuple):
+    """A row of the table of kinds: the tag, how to write the value under it, and how to read that.
+
+    `mutable`: standing twice in a value means something, so that it cannot be written as two copies.
+    """
+
+    tag: str
+    encode: Callable[[Encoder, Any], Any]
+    decode: Callable[[Decoder, Any], Any]
+    mutable: bool = False
+
+
+class Encoder:
+    """Writes one value, and knows what of it was met before. `leaf` gets what is no Python value.
+
+    Raises DataError for what cannot be written exactly, RefusedError for a value that contains itself.
+    """
+
+    def __init__(
+        self, kind_of: Callable[[Any], Kind | None], leaf: Callable[[Any], dict[str, Any]] | None = None
+    ) -> None:
+        self._kinds = kind_of
+        self._leaf = leaf or _no_leaf
+        self._open: set[int] = set()
+        # Holds the objects themselves too: the id of a temporary one would be given to another.
+        self._met: dict[int, Any] = {}
+
+    def encode(self, value: Any) -> Any:
+        """The value as JSON values."""
+        cls = type(value)
+        if cls is str:
+            return value if _is_plain(value) else {TAG: "str", "value": value.encode("utf-8", "surrogatepass").hex()}
+        if cls is bool or value is None:
+            return value
+        if cls is int:
+            return value if value.bit_length() <= _LONGEST_DECIMAL else {TAG: "int", "value": hex(value)}
+        if cls is float:
+            return _float(value)
+        kind = None if cls is list or cls is dict else self._kinds(value)
+        this = self._enter(value, mutable=kind is None or kind.mutable)
+        if cls is list:
+            told: Any = [self.encode(item) for item in value]
+        elif cls is dict:
+            told = self._dict(value)
+        elif kind is None:
+            told = self._leaf(value)
+        else:
+            told = {TAG: kind.tag, "value": kind.encode(self, value)}
+        self._open.discard(this)
+        return told
+
+    def pairs(self, value: Mapping[Any, Any]) -> list[list[Any]]:
+        """A mapping's items in their order, for the kinds that write them."""
+        return [[self.encode(key), self.encode(item)] for key, item in value.items()]
+
+    def _dict(self, value: dict[Any, Any]) -> Any:
+        if TAG not in value and all(type(key) is str and _is_plain(key) for key in value):
+            return {key: self.encode(item) for key, item in value.items()}
+        return {TAG: "dict", "value": self.pairs(value)}
+
+    def _enter(self, value: Any, *, mutable: bool) -> int:
+        """Before a value's parts are written."""
+        this = id(value)
+        if this in self._open:
+            what = f"it contains itself: a {type_name(value)} in it leads back to that same {type_name(value)}"
+            raise RefusedError(what, fix="Keep an index or a name instead of the object itself.")
+        if mutable and this in self._met:
+            raise DataError(f"the same {type_name(value)} stands in it twice")
+        if len(self._open) >= _DEEPEST:
+            raise DataError(f"it is nested more than {_DEEPEST} levels deep")
+        self._met[this] = value
+        self._open.add(this)
+        return this
+
+
+class Decoder:
+    """Reads what an Encoder wrote. `leaf` gets what the encoder's `leaf` returned."""
+
+    def __init__(
+        self, kind_tagged: Callable[[str], Kind | None], leaf: Callable[[dict[str, Any]], Any] | None = None
+    ) -> None:
+        self._kinds = kind_tagged
+        self._leaf = leaf
+
+    def decode(self, data: Any) -> Any:
+        """The value that these JSON values stand for."""
+        if type(data) is list:
+            return [self.decode(item) for item in data]
+        if type(data) is not dict:
+            return data
+        if TAG not in data:
+            return {key: self.decode(item) for key, item in data.items()}
+        return self._tagged(data)
+
+    def pairs(self, data: list[list[Any]]) -> list[tuple[Any, Any]]:
+        """The items that `Encoder.pairs` wrote."""
+        return [(self.decode(key), self.decode(item)) for key, item in data]
+
+    def _tagged(self, data: dict[str, Any]) -> Any:
+        tag, value = data[TAG], data.get("value", "")
+        if tag == "str":
+            return bytes.fromhex(value).decode("utf-8", "surrogatepass")
+        if tag == "int":
+            return int(value, 16)
+        if tag == "float":
+            return struct.unpack(">d", bytes.fromhex(value))[0] if len(value) == len(_NAN) * 2 else float(value)
+        if tag == "dict":
+            return dict(self.pairs(value))
+        if tag == "leaf" and self._leaf is not None:
+            return self._leaf(data)
+        kind = self._kinds(tag)
+        if kind is None:
+            fix = "It was saved by a newer version of kaleyard: use the same version in all steps."
+            raise DataError(f"there is no kind of value called `{tag}` here.", fix=fix)
+        return kind.decode(self, value)
+
+
+def dumps(data: Any) -> str:
+    """JSON values as text, the same text for the same values."""
+    return json.dumps(data, ensure_ascii=False, allow_nan=False)
+
+
+def loads(text: str | bytes) -> Any:
+    """The JSON values of a text."""
+    return json.loads(text)
+
+
+def _no_leaf(value: Any) -> dict[str, Any]:
+    raise DataError(f"JSON has nothing for {type_name(value)}")
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text can be written as UTF-8: lone surrogates (from odd file names) cannot."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _float(value: float) -> Any:
+    if math.isfinite(value):
+        return value
+    bits = struct.pack(">d", value)
+    return {TAG: "float", "value": bits.hex() if value != value and bits != _NAN else str(value)}  # noqa: PLR0124

@@ -1,0 +1,1 @@
+"""Arrays, frames and tables in open formats."""
