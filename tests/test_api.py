@@ -48,7 +48,7 @@ def test_asking_for_little_imports_nothing_heavy(code: str) -> None:
 def test_a_step_imports_neither_kale_nor_kfp_nor_the_command_line() -> None:
     code = (
         "import sys, kaleyard.runtime.step, kaleyard.runtime.exchange.kernel_io\n"
-        "import kaleyard.runtime.notebook_page, kaleyard.runtime.papermill_engine\n"
+        "import kaleyard.runtime.notebook_page, kaleyard.runtime.kernels.papermill_engine\n"
         "print(sorted(m for m in sys.modules if m.startswith('kaleyard') and 'runtime' not in m))\n"
         "print([m for m in ('kale', 'kfp', 'rich') if m in sys.modules])"
     )

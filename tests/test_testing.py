@@ -15,7 +15,7 @@ import nbformat
 import psutil
 import pytest
 
-from kaleyard.runtime import bounded_output as bounded
+from kaleyard.runtime.kernels import bounded_output as bounded
 from kaleyard.testing.github_annotations import annotation, cell_lines
 from kaleyard.testing.notebook_execution import execute
 from kaleyard.testing.output_comparison import align, tolerance_of

@@ -15,7 +15,7 @@ from kaleyard.runtime.contract import METADATA, RAISES, RANDOM_STATE
 
 __all__ = ["cell_numbers", "code_only", "step_notebook"]
 
-_IMPORT = "from kaleyard.runtime import values as _kaleyard_values"
+_IMPORT = "from kaleyard.runtime.exchange import kernel_io as _kaleyard_values"
 
 
 def step_notebook(pipeline: Pipeline, step: Step) -> bytes:

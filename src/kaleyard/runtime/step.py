@@ -168,7 +168,7 @@ def _execute(
     skip_iri_grammar()
     import papermill
 
-    from kaleyard.runtime.papermill_engine import ENGINE, put_back_errors
+    from kaleyard.runtime.kernels.papermill_engine import ENGINE, put_back_errors
 
     if page:
         # It is made after the cells, but what it needs can be imported while they run.

@@ -93,7 +93,7 @@ def _binds(cell: dict[str, Any], name: str) -> bool:
 
 
 def _dead(place: Place) -> StepError:
-    from kaleyard.runtime.kernel import exit_status
+    from kaleyard.runtime.kernels.step_kernel import exit_status
 
     code = exit_status()
     if code is not None and code < 0:

@@ -42,8 +42,8 @@ async def _execute(notebook: Any, folder: Path, skip: frozenset[int], limit: flo
     from nbclient import NotebookClient
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    from kaleyard.runtime.bounded_output import BoundedOutput
-    from kaleyard.runtime.kernel import StepKernelManager
+    from kaleyard.runtime.kernels.bounded_output import BoundedOutput
+    from kaleyard.runtime.kernels.step_kernel import StepKernelManager
 
     class Client(BoundedOutput, NotebookClient):  # type: ignore[misc]
         """nbclient, keeping a bounded part of what a cell puts out."""

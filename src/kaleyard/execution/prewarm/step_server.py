@@ -25,7 +25,7 @@ from kaleyard.runtime.import_shortcuts import skip_iri_grammar
 __all__ = ["serve"]
 
 # In the order of their need: the first step starts when the first few are there.
-_FIRST = ("papermill", "psutil", "kaleyard.runtime.__main__", "kaleyard.runtime.papermill_engine")
+_FIRST = ("papermill", "psutil", "kaleyard.runtime.__main__", "kaleyard.runtime.kernels.papermill_engine")
 _LATER = ("jinja2", "nbconvert.exporters.html", "kaleyard.runtime.notebook_page")
 
 

@@ -15,10 +15,10 @@ from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 
-from kaleyard.runtime.bounded_output import BoundedOutput
 from kaleyard.runtime.contract import METADATA, RAISES
 from kaleyard.runtime.executor_io import write_whole
-from kaleyard.runtime.kernel import StepKernelManager
+from kaleyard.runtime.kernels.bounded_output import BoundedOutput
+from kaleyard.runtime.kernels.step_kernel import StepKernelManager
 from kaleyard.runtime.terminal_text import without_rewritten
 
 __all__ = ["ENGINE", "put_back_errors"]
