@@ -90,6 +90,7 @@ clean: ## everything that was made
 docs: $(READY) ## the pages that are written from the code
 	$(BIN)/python -m kaleyard.rules.rules_reference > docs/rules.md
 	$(BIN)/python docs/formats.py > docs/formats.md
+	$(BIN)/python docs/architecture.py > docs/architecture.md
 	$(BIN)/python docs/compatibility.py > docs/how-to/what-fits.md
 
 site: $(READY) ## the docs as a site, in build/site
