@@ -16,6 +16,7 @@ from kaleyard.execution.executors import container as containers
 from kaleyard.execution.executors import container_engine as engines
 from kaleyard.execution.executors import container_security as confinement
 from kaleyard.execution.executors.container import ContainerExecutor
+from kaleyard.notebook.tags import NETWORK_LABEL
 from kaleyard.pipeline import Settings
 
 pytest_plugins = ["engine"]
@@ -50,7 +51,7 @@ def test_limits_of_kubernetes_are_understood(memory: str, size: int) -> None:
 
 def test_a_network_that_is_neither_on_nor_off_is_refused() -> None:
     with pytest.raises(NotebookError, match="kaleyard/network is 'host'"):
-        confinement.confinement(Settings(labels=((confinement.NETWORK_LABEL, "host"),)), PLACE)
+        confinement.confinement(Settings(labels=((NETWORK_LABEL, "host"),)), PLACE)
 
 
 @pytest.mark.engine

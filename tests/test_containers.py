@@ -67,7 +67,7 @@ CELLS = (
     ("numbers = [i * i for i in range(N)]", "step:first"),
     ("total = sum(numbers)", "step:second limit:cpu:16"),
     (FACTS, "step:facts secret:database:password:DB_PASSWORD"),
-    ("import socket\nnames = [n for _, n in socket.if_nameindex()]\nnames", "step:online label:kaleyard/network:on"),
+    ("import socket\nnames = [n for _, n in socket.if_nameindex()]\nnames", "step:online network:on"),
     ("print('so far')\n1 / 0", "step:raises"),
     ("block = bytearray(1 << 30)\nlen(block)", "step:hungry limit:memory:300Mi"),
     ("import os\nos.symlink('/etc/passwd', '/mnt/kaleyard/outputs/link')", "step:linked"),

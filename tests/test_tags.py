@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from kaleyard.config import find_project
 from kaleyard.notebook.tags import TAGS, is_ours, problem, step_name
+from kaleyard.rules.checker import load_pipeline
+from notebook_builder import notebook
 
 
 @pytest.mark.parametrize("tag", [t.example for t in TAGS])
@@ -70,3 +75,18 @@ def test_kales_earlier_word_for_a_step_is_told() -> None:
 
 def test_a_step_tag_without_a_name_continues_the_step_above() -> None:
     assert problem("step:") is None
+
+
+@pytest.mark.parametrize("tag", ["network:on", "label:kaleyard/network:on"])
+def test_the_tag_network_is_a_label_of_the_pod_and_never_reaches_kale(tag: str, tmp_path: Path) -> None:
+    path = notebook(tmp_path / "nb.ipynb", ("a = 1", f"step:one {tag}"), ("b = a", "step:two"))
+    pipeline = load_pipeline(path, find_project(path))
+    assert pipeline.step("one").settings.labels == (("kaleyard/network", "on"),)
+    assert pipeline.step("two").settings.labels == ()
+
+
+def test_network_is_one_word_of_two() -> None:
+    assert not is_ours("network:host")
+    told = problem("network:host")
+    assert told is not None
+    assert told.meant == "network:on"

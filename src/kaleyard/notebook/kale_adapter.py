@@ -8,12 +8,13 @@ cells and lines kept. It never asks a cluster, and what it refuses becomes a Not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kaleyard.errors import NotebookError, Place
 from kaleyard.notebook.document import METADATA_KEY, Notebook
 from kaleyard.notebook.kale_loader import kale_reader
+from kaleyard.notebook.tags import NETWORK_LABEL, is_kales
 from kaleyard.pipeline import Secret, Settings, Volume
 
 __all__ = ["Outline", "OutlineStep", "read_outline"]
@@ -50,7 +51,7 @@ class Outline:
 
 
 def read_outline(notebook: Notebook, tags: Mapping[int, Sequence[str]], name: str) -> Outline:
-    """The notebook's outline; `tags` are Kale's tags of each code cell, `name` the pipeline's if none is told.
+    """The notebook's outline; `tags` are the tags of each code cell, `name` the pipeline's name if it has none.
 
     Raises NotebookError, in Kale's words, for what Kale refuses.
     """
@@ -73,6 +74,7 @@ def read_outline(notebook: Notebook, tags: Mapping[int, Sequence[str]], name: st
         caching = step.config.enable_caching if step.config.enable_caching is not None else config.enable_caching
         # Not the pipeline's own: where the notebook tells none, Kale has an image, and the project another.
         told = _settings(step.config, str(notebook.settings.get("base_image") or ""), caching)
+        told = _with_own_tags(told, [t for c in cells for t in tags[c]])
         refers = any(t.startswith("notebook:") for t in tags[cells[0]])
         outline.steps.append(OutlineStep(step.name, cells, prev, told, refers))
     outline.steps.sort(key=lambda s: s.cells)
@@ -85,7 +87,11 @@ def _process(
 ) -> tuple[Any, str, str, str]:
     cells = []
     for cell in notebook.code_cells:
-        told = {**cell.metadata, "tags": list(tags[cell.number]), "notebook_path": f"#{cell.number}"}
+        told = {
+            **cell.metadata,
+            "tags": [t for t in tags[cell.number] if is_kales(t)],
+            "notebook_path": f"#{cell.number}",
+        }
         cells.append(_Record(cell_type="code", source=f"#{cell.number}", metadata=_Record(told)))
     given = _Record(cells=cells, metadata=_Record({METADATA_KEY: dict(settings)}))
     with kale_reader() as (nbprocessor, kale_step):
@@ -138,6 +144,15 @@ def _settings(config: Any, image: str, caching: bool) -> Settings:
         annotations=_pairs(config.annotations),
         secrets=tuple(secrets),
     )
+
+
+def _with_own_tags(settings: Settings, tags: Sequence[str]) -> Settings:
+    """The settings with what the tags say that Kale does not know."""
+    values = [value for word, _, value in (t.partition(":") for t in tags) if word == "network"]
+    if not values:
+        return settings
+    labels = dict(settings.labels) | {NETWORK_LABEL: values[-1]}
+    return replace(settings, labels=_pairs(labels))
 
 
 def _pairs(values: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:

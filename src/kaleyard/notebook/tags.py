@@ -1,6 +1,7 @@
-"""Kale's tag language as a table, and which tag is meant by one that is nearly right.
+"""The tags, Kale's and ours, as a table, and which tag is meant by one that is nearly right.
 
-A new tag is a row in `TAGS`. Tags of other tools (papermill's, nbval's, anyone's) are let through.
+A new tag is a row of `TAGS`. Kale reads only its own tags, since it refuses what it does not know; `kale_adapter`
+reads ours. Tags of other tools (papermill's, nbval's, anyone's) are ignored.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import difflib
 import re
 from dataclasses import dataclass
 
-__all__ = ["TAGS", "Tag", "TagProblem", "is_ours", "problem", "step_name"]
+__all__ = ["NETWORK_LABEL", "TAGS", "Tag", "TagProblem", "is_kales", "is_ours", "problem", "step_name"]
 
 _NAME = r"[_a-z][_a-z0-9]*"
 _SEGMENT = r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]*[a-zA-Z0-9])?"
@@ -19,12 +20,16 @@ _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One tag: the word before the colon, the form of what follows (None: nothing), and what it is for."""
+    """One tag: the word before the colon, the form of what follows (None: nothing), and what it is for.
+
+    `kales`: Kale knows the tag too.
+    """
 
     word: str
     value: str | None
     example: str
     meaning: str
+    kales: bool = True
 
     def matches(self, tag: str) -> bool:
         """Whether `tag` is this tag, well formed."""
@@ -57,7 +62,16 @@ TAGS: tuple[Tag, ...] = (
     Tag("image", r"\S+", "image:python:3.12-slim", "the step's own base image"),
     Tag("cache", r"enabled|disabled", "cache:disabled", "whether the step may be taken from the cache"),
     Tag("report", r"enabled|disabled", "report:disabled", "whether the step's page is made"),
+    Tag(
+        "network",
+        r"on|off",
+        "network:on",
+        "whether the step's container reaches a network; off if not told",
+        kales=False,
+    ),
 )
+# The label of the step's pod that `network:` sets, which a network policy of the cluster can select.
+NETWORK_LABEL = "kaleyard/network"
 _WORDS = {t.word: t for t in TAGS}
 
 # Tags of other tools that look like ours but are theirs.
@@ -88,6 +102,11 @@ def is_ours(tag: str) -> bool:
     """Whether `tag` is a well-formed tag of the language."""
     row = _WORDS.get(tag.partition(":")[0])
     return row is not None and row.matches(tag)
+
+
+def is_kales(tag: str) -> bool:
+    """Whether `tag` is a well-formed tag that Kale knows."""
+    return is_ours(tag) and _WORDS[tag.partition(":")[0]].kales
 
 
 def step_name(text: str) -> str:

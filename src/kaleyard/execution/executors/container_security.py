@@ -1,8 +1,7 @@
 """What a step may do in its container, and what it sees there of this machine: nothing it does not need.
 
 The root is read-only but for /tmp, no capability and no network is left, and the step's own limits hold. A step that
-needs the network says so with the tag `label:kaleyard/network:on`; on a cluster that is a label of its pod, which a
-NetworkPolicy can select.
+needs the network is tagged `network:on`; on a cluster that is a label of its pod, which a NetworkPolicy can select.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from kaleyard.errors import NotebookError, Place, StepError
+from kaleyard.notebook.tags import NETWORK_LABEL
 from kaleyard.pipeline import Settings
 from kaleyard.runtime.contract import FAILURE_FILE
 from kaleyard.runtime.executor_io import write_whole
 
-__all__ = ["NETWORK_LABEL", "Box", "confinement", "memory_limit"]
+__all__ = ["Box", "confinement", "memory_limit"]
 
-NETWORK_LABEL = "kaleyard/network"
 
 _CONFINED = (
     "--read-only",
@@ -94,7 +93,7 @@ def _bad_limit(key: str, text: str, wanted: str, place: Place) -> NotebookError:
 def _network(settings: Settings, place: Place) -> list[str]:
     told = dict(settings.labels).get(NETWORK_LABEL, "off")
     if told not in ("on", "off"):
-        fix = f"Tag it `label:{NETWORK_LABEL}:on`, or leave the tag out."
+        fix = "Tag it `network:on` or `network:off`."
         raise NotebookError(f"the label {NETWORK_LABEL} is {told!r}", place=place, fix=fix)
     return [] if told == "on" else ["--network=none"]
 

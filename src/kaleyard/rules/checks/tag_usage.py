@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from kaleyard.analysis.notebook_analysis import kale_tags
 from kaleyard.errors import Place
 from kaleyard.notebook.document import Notebook
-from kaleyard.notebook.tags import problem
+from kaleyard.notebook.tags import NETWORK_LABEL, problem
 from kaleyard.rules.findings import Finding, Rule
 from kaleyard.runtime.contract import RESERVED
 
@@ -138,6 +138,24 @@ class SplitStep(Rule[Notebook]):
             current = name
 
 
+class LabelForTag(Rule[Notebook]):
+    """Use the tag: it means the same."""
+
+    code = "KY106"
+    title = "label that has a tag of its own"
+    severity = "warning"
+    example = (("print(1)", "step:load label:kaleyard/network:on"),)
+
+    def check(self, subject: Notebook) -> Iterable[Finding]:
+        """The label `kaleyard/network`, which `network:` sets."""
+        for cell in subject.code_cells:
+            for tag in cell.tags:
+                word, _, value = tag.rpartition(":")
+                if word == f"label:{NETWORK_LABEL}":
+                    what = f"`{tag}` has a tag of its own"
+                    yield self.found(Place(subject.name, cell.number), what, advice=f"Write `network:{value}`.")
+
+
 def _step_cells(notebook: Notebook) -> dict[str, int]:
     """The first cell of every step and composed notebook, by name."""
     found: dict[str, int] = {}
@@ -156,4 +174,5 @@ RULES: tuple[type[Rule[Notebook]], ...] = (
     SeveralSteps,
     ReservedStep,
     SplitStep,
+    LabelForTag,
 )
