@@ -15,7 +15,7 @@ HEAD = """\
 <!-- Written from the code by `python docs/architecture.py`; a test holds the two together. -->
 
 `src/kaleyard` has a package for each question that one may ask of a pipeline. A package imports only packages below
-it in this order, from the top: `jupyter`, `cli`, `api`, then `doctor`, `testing` and `project_template`, then
+it in this order, from the top: `jupyter`, `cli`, `api`, then `diagnosis`, `testing` and `project_template`, then
 `execution` and `kubeflow`, then `images`, `reporting`, `records`, `compiler`, `rules`, `analysis`, `notebook`,
 `config.py`, `pipeline.py`, `runtime`, `errors.py`. `lint-imports` checks this, and a test also follows lazy imports
 and modules that are named in strings.

@@ -159,3 +159,10 @@ def test_every_file_that_the_page_names_is_there() -> None:
     files = {stem for line in page.splitlines() if "Files:" in line for stem in re.findall(r"`(\w+)`", line)}
     assert files <= {path.stem for path in MODULES.values()}
     assert len(page.partition("## Where to put")[2].partition("## Words")[0].strip().splitlines()) > 10
+
+
+def test_no_public_name_is_also_a_package() -> None:
+    import kaleyard
+
+    assert len(kaleyard.__all__) > 10
+    assert not {f"kaleyard.{name}" for name in kaleyard.__all__} & set(MODULES)

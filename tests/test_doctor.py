@@ -25,11 +25,11 @@ from click.testing import CliRunner
 from kaleyard.cli import cli
 from kaleyard.compatibility import Range, compatibility, value
 from kaleyard.config import Project
-from kaleyard.doctor import diagnosis as findings
-from kaleyard.doctor import machine, services
-from kaleyard.doctor import probe as checking
-from kaleyard.doctor.diagnosis import CHECKS, PURPOSES, diagnose
-from kaleyard.doctor.probe import Finding, Machine, State
+from kaleyard.diagnosis import machine, services
+from kaleyard.diagnosis import probe as checking
+from kaleyard.diagnosis import purposes as findings
+from kaleyard.diagnosis.probe import Finding, Machine, State
+from kaleyard.diagnosis.purposes import CHECKS, PURPOSES, diagnose
 from kaleyard.errors import ProjectError, UsageError
 
 VERSIONS = {

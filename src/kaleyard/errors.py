@@ -15,6 +15,7 @@
     │   ├── StepStoppedError          1   the step was stopped from outside
     │   └── DataError                 1   a value cannot be saved or loaded
     └── OutsideError                  4   disk, engine, registry or cluster refuses
+        ├── AccessDeniedError         4   a registry or server does not let us in
         └── LostAnswerError           4   nobody knows whether a server did what it was asked to
 
 A message has three parts: what happened, where (notebook, cell as Jupyter counts it, step), what to do.
@@ -27,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 __all__ = [
+    "AccessDeniedError",
     "CellError",
     "CheckError",
     "DataError",
@@ -174,6 +176,10 @@ class OutsideError(KaleyardError):
     """Something outside is missing or refuses: disk, engine, registry, cluster."""
 
     exit_code = 4
+
+
+class AccessDeniedError(OutsideError):
+    """A registry or server answered, and does not let us in."""
 
 
 class LostAnswerError(OutsideError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kaleyard.doctor.diagnosis import Diagnosis
+    from kaleyard.diagnosis.purposes import Diagnosis
 
 __all__ = ["doctor"]
 
@@ -18,6 +18,6 @@ def doctor(purpose: str = "local") -> Diagnosis:
     that the purpose needs is there. Raises UsageError for another purpose.
     """
     from kaleyard.config import find_project
-    from kaleyard.doctor.diagnosis import diagnose
+    from kaleyard.diagnosis.purposes import diagnose
 
     return diagnose(find_project(), purpose)

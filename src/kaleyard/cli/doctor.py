@@ -13,8 +13,8 @@ import click
 from kaleyard.errors import OutsideError
 
 if TYPE_CHECKING:
-    from kaleyard.doctor.diagnosis import Diagnosis
-    from kaleyard.doctor.probe import Finding
+    from kaleyard.diagnosis.probe import Finding
+    from kaleyard.diagnosis.purposes import Diagnosis
 
 __all__ = ["doctor"]
 

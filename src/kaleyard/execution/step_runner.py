@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -167,6 +167,7 @@ class StepWork:
         self._note_files()
 
     def _execute(self) -> None:
+        self._prewarm()
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "step.ipynb").write_bytes(self.notebook)
         task = StepTask(
@@ -179,7 +180,7 @@ class StepWork:
             guard=self.guard,
             cells=cell_numbers(self.step),
             timeout=self.timeout,
-            modules=self._expected(),
+            modules=self.given.modules[self.step.name],
             settings=self.step.settings,
         )
         for name in parameter_files(self.step, self.record.parameters, self.given.project):
@@ -196,15 +197,14 @@ class StepWork:
         if not executed.is_file() and (self.folder / "step.ipynb").is_file():
             write_whole(executed, self.notebook)
 
-    def _expected(self) -> Sequence[str]:
-        """The modules this step imports; at the first step the executor hears of those to come as well."""
+    def _prewarm(self) -> None:
+        """Before the run's first step that has to run: tell the executor which modules are imported from here on."""
         given = self.given
         if not given.modules:
             given.modules.update(step_modules(given.pipeline, given.project))
             waiting = [n for n, step in given.run.steps.items() if step.state == "waiting"]
             every = (m for n in (self.step.name, *waiting) for m in given.modules[n])
             self.executor.expect(with_companions(every), 1 + len(waiting))
-        return given.modules[self.step.name]
 
     def _executor_input(self, output_file: Path) -> dict[str, Any]:
         """KFP's executor input for this step, with plain paths for addresses."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kaleyard.errors import OutsideError, ProjectError
+from kaleyard.errors import AccessDeniedError, OutsideError, ProjectError
 from kaleyard.images.credentials import find_credentials
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Registry:
         if code in (_UNAUTHORISED, _FORBIDDEN):
             known = find_credentials(self.host, repository) is not None
             why = "the credentials are wrong or not allowed" if known else "nobody logged in to it here"
-            return OutsideError(
+            return AccessDeniedError(
                 f"the registry {self.host} refuses {repository} ({code}): {why}",
                 fix=f"Log in with `docker login {self.host}` or `podman login {self.host}`.",
             )

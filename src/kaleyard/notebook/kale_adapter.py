@@ -19,7 +19,7 @@ from kaleyard.pipeline import Secret, Settings, Volume
 
 __all__ = ["Outline", "OutlineStep", "read_outline"]
 
-_KINDS = {"pvc": "pvc", "new_pvc": "new_pvc"}
+_MOUNTABLE = ("pvc", "new_pvc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +87,9 @@ def _process(
 ) -> tuple[Any, str, str, str]:
     cells = []
     for cell in notebook.code_cells:
-        told = {
-            **cell.metadata,
-            "tags": [t for t in tags[cell.number] if is_kales(t)],
-            "notebook_path": f"#{cell.number}",
-        }
-        cells.append(_Record(cell_type="code", source=f"#{cell.number}", metadata=_Record(told)))
+        known = [tag for tag in tags[cell.number] if is_kales(tag)]
+        metadata = _Record(cell.metadata, tags=known, notebook_path=f"#{cell.number}")
+        cells.append(_Record(cell_type="code", source=f"#{cell.number}", metadata=metadata))
     given = _Record(cells=cells, metadata=_Record({METADATA_KEY: dict(settings)}))
     with kale_reader() as (nbprocessor, kale_step):
         base: Any = nbprocessor.NotebookProcessor
@@ -160,8 +157,7 @@ def _pairs(values: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
 
 
 def _volume(volume: Any, notebook: Notebook) -> Volume:
-    kind = _KINDS.get(volume.type)
-    if kind is None:
+    if volume.type not in _MOUNTABLE:
         raise NotebookError(
             f"volume {volume.name} is of type {volume.type}, which KFP v2 cannot mount",
             place=Place(notebook.name),
@@ -171,7 +167,7 @@ def _volume(volume: Any, notebook: Notebook) -> Volume:
     return Volume(
         name=volume.name,
         mount_point=volume.mount_point,
-        kind=kind,  # type: ignore[arg-type]
+        kind=volume.type,
         size=f"{volume.size}{volume.size_type or 'Gi'}" if volume.size else "",
         access_mode=modes[0] if isinstance(modes, list) and modes else "",
         storage_class=volume.storage_class_name or "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -111,7 +111,9 @@ class Run:
 
     def to_dict(self) -> dict[str, Any]:
         """The run as JSON values, without its place on this machine."""
-        data = asdict(self)
+        # Steps that still run write into their records meanwhile. `dict` and `list` copy at once; `asdict` does not.
+        steps = {name: _snapshot(step) for name, step in self.steps.items()}
+        data = asdict(replace(self, steps=steps, notes=list(self.notes)))
         del data["folder"]
         return data
 
@@ -122,6 +124,13 @@ class Run:
             write_whole(path, json.dumps(self.to_dict(), indent=1, allow_nan=True) + "\n")
         except OSError as error:
             raise OutsideError(f"{path} cannot be written: {error.strerror}", fix="Free the disk.") from error
+
+
+def _snapshot(step: StepRun) -> StepRun:
+    """The record as it is now, with lists and dicts of its own."""
+    values: dict[str, Any] = {f.name: getattr(step, f.name) for f in fields(step)}
+    copies: dict[str, Any] = {k: v.copy() if isinstance(v, (dict, list)) else v for k, v in values.items()}
+    return StepRun(**copies)
 
 
 def _files(step: dict[str, Any]) -> list[WrittenFile]:

@@ -59,8 +59,6 @@ def _cell_error(error: Any, cells: list[dict[str, Any]], place: Place) -> StepEr
         what, _, fix = plain.partition("\n")
         if error.ename != _DATA_ERROR:
             what = f"{error.ename}: {what}"
-        elif "name" in error.ename.lower():
-            what = f"{what} (when its values were handed over)"
         return DataError(what, place=place, fix=fix.strip() or None)
     fix = "The traceback is above; the executed notebook shows the cells."
     if error.ename == "StdinNotImplementedError":

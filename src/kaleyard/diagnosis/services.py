@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from kaleyard.compatibility import range_of
-from kaleyard.doctor.probe import LIMIT, Check, Finding, Machine, State, ask, version_in
-from kaleyard.errors import KaleyardError
+from kaleyard.diagnosis.probe import LIMIT, Check, Finding, Machine, State, ask, version_in
+from kaleyard.errors import AccessDeniedError, KaleyardError
 
 __all__ = ["CHECKS"]
 
@@ -33,9 +33,10 @@ class RegistryAnswers(Check):
         try:
             host, path = split_repository(f"{machine.project.registry}/kaleyard-doctor")
             Registry(host).digest(path, "latest")
+        except AccessDeniedError as error:
+            return self.found("refused", error.what, fix=error.fix or "")
         except KaleyardError as error:
-            refused = "refuses" in error.what
-            return self.found("refused" if refused else "silent", error.what, fix=(refused and error.fix) or "")
+            return self.found("silent", error.what)
         login = "logged in" if find_credentials(host, path) else "without a login"
         return self.found("fine", f"{machine.project.registry} answers, {login}")
 

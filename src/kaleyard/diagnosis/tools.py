@@ -7,8 +7,8 @@ import shutil
 from typing import ClassVar
 
 from kaleyard.compatibility import Range, range_of, tool_minimum
-from kaleyard.doctor.machine import CLUSTERS, judge, room
-from kaleyard.doctor.probe import Answer, Check, Finding, Machine, ask, version_in
+from kaleyard.diagnosis.machine import CLUSTERS, judge, room
+from kaleyard.diagnosis.probe import Answer, Check, Finding, Machine, ask, version_in
 
 __all__ = ["CHECKS"]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kaleyard.config import Project
-from kaleyard.doctor import machine, services, tools
-from kaleyard.doctor.probe import LIMIT, Check, Finding, Machine
+from kaleyard.diagnosis import machine, services, tools
+from kaleyard.diagnosis.probe import LIMIT, Check, Finding, Machine
 from kaleyard.errors import UsageError
 
 __all__ = ["CHECKS", "PURPOSES", "Diagnosis", "diagnose"]

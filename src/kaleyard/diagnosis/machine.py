@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from kaleyard.compatibility import Room, range_of, room_for
-from kaleyard.doctor.probe import Check, Finding, Machine, State
+from kaleyard.diagnosis.probe import Check, Finding, Machine, State
 
 __all__ = ["CHECKS", "CLUSTERS"]
 
