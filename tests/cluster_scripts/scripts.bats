@@ -1,5 +1,5 @@
 # The cluster scripts, told to stand-ins (see stand-ins/tool): what they do first, again, when stuck, when undone.
-# pytest runs this file (tests/test_cluster_scripts.py) and says in REAL_KALEYARD where the real command line is.
+# pytest runs this file (tests/delivery/test_cluster_scripts.py) and says in REAL_KALEYARD where the real command line is.
 
 setup() {
   here=$(cd "$(dirname "$BATS_TEST_FILENAME")" && pwd)

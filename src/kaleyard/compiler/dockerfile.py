@@ -15,7 +15,7 @@ __all__ = ["LEFT_OUT", "dockerfile", "layer_script"]
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-/:@]*")
 
 # Folders that no step can need, by distribution, as patterns below site-packages: 80 MB of scikit-learn's image. Only
-# tests that the package itself imports nowhere (tests/test_dockerfile.py looks), never whatever is called so: the
+# tests that the package itself imports nowhere (test_dockerfile.py looks), never whatever is called so: the
 # `tests` of astropy and others are part of what they do. Of jedi, the stubs that tab completion reads.
 LEFT_OUT: Mapping[str, tuple[str, ...]] = {
     "jedi": ("jedi/third_party",),

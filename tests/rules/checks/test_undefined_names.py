@@ -1,0 +1,231 @@
+"""The rules about names, case by case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from composed_notebook import compose
+from kaleyard.config import find_project
+from kaleyard.rules.checker import check
+from notebook_builder import NotebookCells, notebook
+from rule_findings import codes, found
+
+LOAD = ("rows = [1]", "step:load")
+JOIN = ("print(x)", "step:join prev:one")
+
+
+def test_prev_to_the_first_of_two_makers_is_told_with_both_and_the_one_taken(tmp_path: Path) -> None:
+    cells = [("x = 1", "step:one"), ("x = 2", "step:two"), ("y = 0\nprint(x, x)", "step:join prev:one")]
+    (one,) = found(tmp_path, *cells)
+    assert (one.code, one.is_error, one.place.cell, one.place.step, one.line) == ("KY211", False, 3, "join", 2)
+    assert "`x` is made by steps one and two, and `prev:` takes that of one" in one.what
+    assert "the notebook run from top to bottom has that of two" in one.what
+
+
+PICKED: dict[str, list[NotebookCells]] = {
+    "the last of three makers is told of": [
+        ("x = 1", "step:one"),
+        ("x = 2", "step:two"),
+        ("x = 3", "step:three"),
+        JOIN,
+    ],
+    "a maker after the one taken": [("x = 1", "step:one"), ("x += 1", "step:two"), JOIN],
+    "made on some paths": [("x = 1", "step:one"), ("if len('a') > 2:\n    x = 2", "step:two"), JOIN],
+    "a function made anew": [("def x(): return 1", "step:one"), ("def x(): return 2", "step:two"), JOIN],
+    "made of different values": [
+        LOAD,
+        ("rows = [1, 2]\nx = rows", "step:one prev:load"),
+        ("x = rows", "step:two prev:load"),
+        JOIN,
+    ],
+    "made of values of different steps": [
+        LOAD,
+        ("rows = [2]", "step:more prev:load"),
+        ("x = rows", "step:one prev:load"),
+        ("x = rows", "step:two prev:more"),
+        JOIN,
+    ],
+    "made by the same call": [
+        ("import random", "imports"),
+        ("x = random.random()", "step:one"),
+        ("x = random.random()", "step:two"),
+        JOIN,
+    ],
+    "used by a function": [
+        ("x = 1", "step:one"),
+        ("x = 2", "step:two"),
+        ("def f(): return x\nprint(f())", "step:join prev:one"),
+    ],
+    "needed by a function that goes along": [
+        ("def f(): return x", "functions"),
+        ("x = 1", "step:one"),
+        ("x = 2", "step:two"),
+        ("print(f())", "step:join prev:one"),
+    ],
+}
+
+
+@pytest.mark.parametrize("case", PICKED)
+def test_prev_that_passes_over_a_later_maker_is_told(case: str, tmp_path: Path) -> None:
+    told = [f for f in found(tmp_path, *PICKED[case]) if f.code == "KY211"]
+    assert [f.place.step for f in told if f.place.step == "join"] == ["join"]
+    if case == "the last of three makers is told of":
+        assert "steps one and three" in told[0].what
+
+
+NOT_PICKED: dict[str, list[NotebookCells]] = {
+    "prev to the last maker": [("x = 1", "step:one"), ("x = 2", "step:two"), ("print(x)", "step:join prev:two")],
+    "the other maker is upstream": [("x = 1", "step:load"), ("x = x + 1", "step:one"), JOIN],
+    "the other maker is upstream by prev": [("x = 1", "step:load"), ("x = 2", "step:one prev:load"), JOIN],
+    "no prev": [("x = 1", "step:one"), ("x = 2", "step:two prev:one"), ("print(x)", "step:join")],
+    "the name is not used": [("x = 1", "step:one"), ("x = 2", "step:two"), ("print(1)", "step:join prev:one")],
+    "the step makes it itself": [
+        ("x = 1", "step:one"),
+        ("x = 2", "step:two"),
+        ("x = 3\nprint(x)", "step:join prev:one"),
+    ],
+    "one shared value": [LOAD, ("x = rows", "step:one"), ("x = rows", "step:two"), JOIN],
+    "one literal": [("x = [1, 2]", "step:one"), ("x = [1, 2]", "step:two"), JOIN],
+    "one import": [("import json as x", "step:one"), ("import json as x", "step:two"), JOIN],
+    "one function": [("def x(): return len('a')", "step:one"), ("def x(): return len('a')", "step:two"), JOIN],
+    "a parameter's value": [
+        ("K = 3", "pipeline-parameters"),
+        ("x = K", "step:one"),
+        ("x = K", "step:two"),
+        JOIN,
+    ],
+    "made in a later step only": [("x = 1", "step:one"), JOIN, ("x = 2\nprint(x)", "step:two")],
+    "a default value that was set before": [
+        ("x = 1", "step:one"),
+        ("def f(y=x): return y", "step:two"),
+        ("x = 2", "step:three prev:two"),
+        ("print(f())", "step:join prev:two"),
+    ],
+}
+
+
+@pytest.mark.parametrize("case", NOT_PICKED)
+def test_prev_that_takes_what_the_whole_notebook_would_is_not_told(case: str, tmp_path: Path) -> None:
+    assert "KY211" not in codes(tmp_path, *NOT_PICKED[case])
+
+
+def test_prev_passes_over_no_maker_in_another_notebook(project: Path) -> None:
+    folder = project / "notebooks"
+    notebook(folder / "part.ipynb", ("x = 5\nprint(x)", "step:inner"))
+    cells = [("x = 1", "step:start"), ("%run part.ipynb", "notebook:part"), ("print(x)", "step:end prev:start")]
+    path = compose(folder / "root.ipynb", *cells)
+    assert [str(f) for f in check(path, find_project(path))[0]] == []
+
+
+def test_a_value_changed_in_place_beside_prev_is_told_once_by_its_own_rule(tmp_path: Path) -> None:
+    cells = [("x = []", "step:one"), ("x.append(1)", "step:two"), ("print(x)", "step:join prev:one")]
+    assert codes(tmp_path, *cells) == ["KY209"]
+
+
+def test_a_name_used_above_its_own_making_in_one_step_is_made_by_nothing(tmp_path: Path) -> None:
+    (one,) = found(tmp_path, ("print(x)\nx = 1", "step:a"))
+    assert (one.code, one.place.cell, one.place.step, one.line) == ("KY201", 1, "a", 1)
+
+
+@pytest.mark.parametrize(
+    ("cell", "advice"),
+    [
+        (("total = 1", "skip"), "Cell 1 makes it but is tagged `skip`. Make the name"),
+        (("totals = 1", "skip"), "Make the name"),
+        (("print('total')", "skip"), "Make the name"),
+        (("def f():\n    total = 1", "functions"), "Make the name"),
+        (("SUBTOTAL = 1", "pipeline-parameters"), "Make the name"),
+        (("totale = 1", "pipeline-parameters"), "Did you mean `totale`? Make the name"),
+        (("totale = 1", "functions"), "Did you mean `totale`? Make the name"),
+        (("totale = 1", "step:b"), "Did you mean `totale`? Make the name"),
+    ],
+)
+def test_the_advice_about_a_missing_name_tells_what_is_near(cell: NotebookCells, advice: str, tmp_path: Path) -> None:
+    one = next(f for f in found(tmp_path, cell, ("print(total)", "step:a")) if f.code == "KY201")
+    assert one.advice.startswith(advice)
+
+
+def test_a_name_of_a_later_step_and_a_circle_of_steps_are_told_apart(tmp_path: Path) -> None:
+    (one,) = found(tmp_path, ("1\nprint(x)", "step:a"), ("x = 1", "step:b"))
+    assert (one.what, one.place.cell, one.line) == ("`x` is made by step b, which comes later", 1, 2)
+    circle = [("a = 1", "step:p"), ("b = a", "step:q"), ("c = b", "step:r"), ("print(c)", "step:p")]
+    told = [f for f in found(tmp_path, *circle) if f.code == "KY202"]
+    assert [f.what for f in told] == ["steps p and r need each other: `c` is made by r"]
+    assert told[0].place.cell == 4
+
+
+def test_parallel_makers_of_a_name_are_all_named_at_its_use(tmp_path: Path) -> None:
+    cells = [
+        ("x = 1", "step:a"),
+        ("x = 2", "step:b"),
+        ("x = 3", "step:c"),
+        ("1\nprint(x)", "step:d prev:a prev:b prev:c"),
+    ]
+    (one,) = found(tmp_path, *cells)
+    assert (one.code, one.what) == ("KY203", "`x` is made by steps a and b and c")
+    assert (one.place.cell, one.place.step, one.line) == (4, "d", 2)
+
+
+def test_without_prev_the_last_maker_above_counts(tmp_path: Path) -> None:
+    assert codes(tmp_path, ("x = 1", "step:a"), ("x = 2", "step:b"), ("x = 3", "step:c"), ("print(x)", "step:d")) == []
+
+
+def test_a_name_that_a_step_deletes_is_missed_where_it_is_used(tmp_path: Path) -> None:
+    (one,) = found(tmp_path, ("x = 1", "step:a"), ("del x", "step:b"), ("print(x)", "step:c"))
+    assert (one.code, one.place.cell) == ("KY201", 3)
+    assert one.what == "step b deletes `x`, and no step makes it again"
+    assert one.advice == "Remove the `del`, or make `x` again before this cell."
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "def f(): return later()\nprint(f)",
+        "calls = {'a': lambda: later()}\nprint(len(calls))",
+        "class A:\n    def m(self): return later()\na = A()\nprint(len([a]))",
+        "if False:\n    print(later())",
+    ],
+)
+def test_a_name_that_only_a_call_reads_is_not_needed_before_it(first: str, tmp_path: Path) -> None:
+    told = found(tmp_path, (first, "step:a"), ("def later(): return 1\nprint(later())", "step:b"))
+    assert [f for f in told if f.is_error] == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "step"),
+    [
+        ([("kaleyard_x = 1", "step:a"), ("print(kaleyard_x)", "step:b")], "a"),
+        ([("_kaleyard_x = 1", "step:a"), ("print(_kaleyard_x)", "step:b")], "a"),
+        ([("kaleyard_x = 1", "step:a"), ("print(kaleyard_x)", "pipeline-metrics")], "a"),
+        ([("kaleyard_x = 1", "pipeline-parameters"), ("print(kaleyard_x)", "step:b")], None),
+        ([("kaleyard_x = 1\nprint(kaleyard_x)", "step:a")], ""),
+        ([("my_kaleyard = 1", "step:a"), ("print(my_kaleyard)", "step:b")], ""),
+    ],
+)
+def test_values_metrics_and_parameters_with_our_prefix_are_told(
+    cells: list[NotebookCells], step: str | None, tmp_path: Path
+) -> None:
+    told = [(f.code, f.place.step) for f in found(tmp_path, *cells)]
+    assert told == ([] if step == "" else [("KY204", step)])
+
+
+def test_a_name_with_two_meanings_is_told_at_its_use_if_it_has_one(tmp_path: Path) -> None:
+    (one,) = found(tmp_path, ("k = 1\ndef f(x=k): return x\nk = 2", "step:make"), ("print(f())", "step:show"))
+    assert (one.code, one.place.cell, one.place.step, one.line) == ("KY205", 1, "show", 2)
+    cells = [
+        ("P = 1", "pipeline-parameters"),
+        ("Q = P * 2", "functions"),
+        ("P = 5", "step:a"),
+        ("print(P, Q)", "step:b"),
+    ]
+    told = [f for f in found(tmp_path, *cells) if f.code == "KY205"]
+    assert [(f.place.cell, f.place.step) for f in told] == [(None, "b")]
+    assert "it is a parameter, which code it carries uses" in told[0].what
+
+
+def test_a_generator_made_with_a_parameter_does_not_change_it(tmp_path: Path) -> None:
+    cells = [("import random", "imports"), ("SEED = 1", "pipeline-parameters")]
+    cells += [("dice = random.Random(SEED)\nroll = dice.random()", "step:throw"), ("print(roll, SEED)", "step:show")]
+    assert found(tmp_path, *cells) == []
