@@ -24,8 +24,9 @@ TAIL = """
 where it can see that a value will go that way (KY501), and a run says so in its notes. What cannot travel at all is
 refused: generators, open files, locks, sockets, database connections, modules.
 
-Two names for one object become two values in the next step, and a value that a step changes in place without Kaleyard
-seeing it is found at the step's end if a later step takes the same value: the step fails and says what to do.
+Names that share an object, such as a list and a dict that holds it, travel together in one pickle and share it in the
+next step too. A step may not change a value that another step also uses: if it does, and Kaleyard could not see it in
+the code, the step fails at its end and the message says what to do.
 
 ## A format of your own
 
