@@ -60,7 +60,10 @@ def _told(value, depth=0):
     if kind.__module__.startswith("pandas"):
         items = value.to_list() if hasattr(value, "to_list") else repr(value)
         return name + str(getattr(value, "dtype", "")) + hashlib.sha256(repr(items).encode()).hexdigest()
-    if kind.__module__.startswith(("matplotlib", "_io", "sqlite3", "logging", "tqdm")):
+    if kind.__module__.startswith("PIL.") and hasattr(value, "tobytes"):
+        # Not what saving notes on a picture, which no reader of a picture gets back either.
+        return name + value.mode + str(value.size) + hashlib.sha256(value.tobytes()).hexdigest()
+    if kind.__module__.startswith(("matplotlib", "mpl_toolkits", "_io", "sqlite3", "logging", "tqdm")):
         return name
     state = getattr(value, "__dict__", None)
     if state is not None:
@@ -128,7 +131,7 @@ def _keeps(value):
     if isinstance(value, _types.ModuleType) or hasattr(value, '__next__'):
         return False
     # Models and figures are told by what the cells show of them.
-    if type(value).__module__.startswith('matplotlib') or hasattr(value, 'get_params'):
+    if type(value).__module__.startswith(('matplotlib', 'mpl_toolkits')) or hasattr(value, 'get_params'):
         return False
     try:
         _cloudpickle.dumps(value)

@@ -28,13 +28,16 @@ _CHANGING_METHODS = frozenset(
     "append appendleft extend extendleft insert remove pop popleft popitem clear sort reverse rotate update "
     "setdefault add discard difference_update intersection_update symmetric_difference_update subtract "
     "move_to_end fit partial_fit fit_transform fit_predict set_params fill resize setflags partition "
-    "load_state_dict add_module register_buffer load_weights compile writelines".split()
+    "load_state_dict add_module register_buffer load_weights compile writelines "
+    "add_node add_nodes_from add_edge add_edges_from add_weighted_edges_from "
+    "remove_node remove_nodes_from remove_edge remove_edges_from clear_edges".split()
 )
 _HANDED_ON = frozenset("append appendleft extend insert remove pop popleft update setdefault add discard".split())
 # Functions that change their first argument.
 _CHANGING_FUNCTIONS = frozenset(
     "shuffle heappush heappop heapify heapreplace heappushpop insort insort_left insort_right fill_diagonal "
-    "copyto place putmask setattr delattr next".split()
+    "copyto place putmask setattr delattr next set_node_attributes set_edge_attributes add_path add_cycle "
+    "add_star".split()
 )
 # What makes a generator of random numbers, and its methods that people use, each of which moves it on.
 GENERATORS = frozenset({"default_rng", "RandomState", "Random"})

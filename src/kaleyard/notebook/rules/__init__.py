@@ -18,6 +18,7 @@ from kaleyard.notebook.findings import Finding, Rule
 from kaleyard.notebook.reader import Reading, read
 from kaleyard.notebook.repair import marked, repaired
 from kaleyard.notebook.rules import (
+    caches,
     composition,
     data,
     declarations,
@@ -45,6 +46,7 @@ READING_RULES: tuple[type[Rule[Reading]], ...] = (
     *names.RULES,
     *sharing.RULES,
     *process.RULES,
+    *caches.RULES,
     *declarations.RULES,
     *environment.RULES,
     *files.RULES,

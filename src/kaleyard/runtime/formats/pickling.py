@@ -24,6 +24,7 @@ import cloudpickle
 from kaleyard.errors import DataError
 from kaleyard.runtime.formats.definitions import Cached, Sent, find, fingerprint, same_version
 from kaleyard.runtime.formats.encoding import Encoder, dumps
+from kaleyard.runtime.formats.noted import without_noted
 from kaleyard.runtime.formats.reads import note_reads, noting_reads
 
 __all__ = ["cached", "cached_property", "definition", "namespace", "pickled", "with_state"]
@@ -165,7 +166,7 @@ class _Pickler(_Python):  # type: ignore[misc]
             raise pickle.PicklingError("an open file stands in it")
         if isinstance(obj, memoryview):
             raise pickle.PicklingError("a memoryview stands in it")
-        return NotImplemented
+        return without_noted(obj) if Sent.compared else NotImplemented
 
     def _reduced(self, obj: Any) -> Any:
         """How to write a class or a function."""
