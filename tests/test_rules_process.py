@@ -163,6 +163,58 @@ def test_a_cache_that_is_out_of_date_in_the_notebook_and_empty_in_a_later_step_i
     assert ("KY217" in codes(tmp_path, *cells)) is wanted
 
 
+META = """
+class Meta(type):
+    def __new__(mcs, *args):
+        made.append(args[0])
+        return super().__new__(mcs, *args)
+"""
+BASE = """
+class Base:
+    def __init_subclass__(cls):
+        made.append(cls)
+    def note(self):
+        log.append(self)
+"""
+MARK = """
+def mark(f):
+    made.append(f)
+    return f
+def named(name):
+    def inner(f):
+        made.append(f)
+        return f
+    return inner
+"""
+LOGGED = """
+def logged(f):
+    def inner():
+        made.append(f)
+        return f()
+    return inner
+"""
+MADE = ("made, log = [], []", "step:a")
+SHOWN = ("print(len(made), log)", "step:b")
+
+
+@pytest.mark.parametrize(
+    ("cells", "wanted"),
+    [
+        ([MADE, (META, "functions"), ("class One(metaclass=Meta): pass", "functions"), SHOWN], True),
+        ([MADE, (BASE, "functions"), ("class One(Base): pass\nclass Two(One): pass", "functions"), SHOWN], True),
+        ([MADE, (MARK, "functions"), ("@mark\ndef one(): pass", "functions"), SHOWN], True),
+        ([MADE, (MARK, "functions"), ("@named('x')\ndef one(): pass", "functions"), SHOWN], True),
+        ([MADE, (BASE, "functions"), SHOWN], False),
+        ([MADE, (LOGGED, "functions"), ("@logged\ndef one(): pass", "functions"), SHOWN], False),
+        ([(MADE[0], "functions"), (BASE, "functions"), ("class One(Base): pass", "functions"), SHOWN], False),
+    ],
+)
+def test_a_definition_of_a_shared_cell_that_enters_a_value_of_a_step_is_told(
+    cells: list[NotebookCells], wanted: bool, tmp_path: Path
+) -> None:
+    assert ("KY218" in codes(tmp_path, *cells)) is wanted
+
+
 def test_a_context_variable_set_in_a_step_is_told(tmp_path: Path) -> None:
     cells = [("from contextvars import ContextVar\nmode = ContextVar('mode', default='slow')", "functions")]
     cells += [("mode.set('fast')", "step:a"), ("print(mode.get())", "step:b")]

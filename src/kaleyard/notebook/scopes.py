@@ -64,6 +64,9 @@ def deferred(node: Function | ast.ClassDef) -> Deferred:
         body.block(node.body)
         found = body.result()
         found.methods = _changing_methods(node)
+        # What its bases and its metaclass do, it does: when it is used, and when it is a base itself.
+        above = (*node.bases, *(k.value for k in node.keywords if k.arg == "metaclass"))
+        found.reads |= {b.id: b.lineno for b in above if isinstance(b, ast.Name)}
         if changes_class(node):
             found.changes = found.changes | {node.name}
         return found

@@ -27,6 +27,7 @@ from kaleyard.notebook.rules import (
     hygiene,
     names,
     process,
+    registries,
     sharing,
     tags,
 )
@@ -47,6 +48,7 @@ READING_RULES: tuple[type[Rule[Reading]], ...] = (
     *sharing.RULES,
     *process.RULES,
     *caches.RULES,
+    *registries.RULES,
     *declarations.RULES,
     *environment.RULES,
     *files.RULES,
