@@ -14,7 +14,14 @@ from kaleyard.runtime.formats.pickling import pickled
 from kernels_unneeded import assert_same
 from notebook_builder import NotebookCells
 
+REGISTRY = "classes = {}\ndef register(cls):\n    classes[cls.__name__] = cls\n    return cls"
 CASES: dict[str, list[NotebookCells]] = {
+    "a registry that classes of two steps enter": [
+        (REGISTRY, "step:make"),
+        ("@register\nclass One: pass\none = One()", "step:first"),
+        ("@register\nclass Two(One): pass\nprint(list(classes), isinstance(one, classes['One']))", "step:second"),
+        ("print(list(classes), isinstance(one, classes['One']), classes['Two'] is Two)", "step:use"),
+    ],
     "an object of a dict, with an array and a view of it": [
         (
             (

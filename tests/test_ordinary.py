@@ -46,10 +46,8 @@ def whole(name: str) -> tuple[Any, Outcome]:
 
 # What is not right yet: refused without need, stopped in the middle, or (the picture) another value.
 NOT_YET = {
-    "bank_accounts_classes": "a registry that classes enter by a decorator, used by steps that carry the classes",
     "moons_blobs_clustering": "a function that sets a global which an earlier lambda reads",
     "experiment_artifacts_zip": "an absolute path made by `os.getcwd()` in an earlier step",
-    "export_reports_to_disk": "a log that stays open over three cells; passes mostly",
     "house_prices_regression": "a default value of a dataclass's field that changes later",
     "inventory_dataclasses": "a class that a step changes between two uses as a base",
 }

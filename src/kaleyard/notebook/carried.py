@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+from kaleyard.notebook.changes import changed_roots
 from kaleyard.notebook.code import Unit
 from kaleyard.notebook.settings import ProcessSettings
 from kaleyard.notebook.syntax import default_values, makes_class
 
-__all__ = ["Carried", "classes_with_data", "is_class", "keeps_state"]
+__all__ = ["Carried", "classes_with_data", "is_class", "keeps_state", "makes_empty", "only_enters"]
+
+
+_MAKING = frozenset({"list", "dict", "set", "defaultdict", "OrderedDict", "Counter", "deque", "int"})
 
 
 class Carried:
@@ -137,3 +141,28 @@ def keeps_state(unit: Unit) -> bool:
         return True
     functions = (n for n in unit.nodes if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)))
     return any(not isinstance(d, ast.Constant) for f in functions for d in default_values(f))
+
+
+def makes_empty(unit: Unit, name: str) -> bool:
+    """Whether the unit makes an empty list, dict or the like of that name, and does nothing else."""
+    if len(unit.nodes) != 1 or not isinstance(unit.nodes[0], (ast.Assign, ast.AnnAssign)):
+        return False
+    node = unit.nodes[0]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    value = node.value
+    plain = isinstance(value, (ast.List, ast.Dict)) or (
+        isinstance(value, ast.Call) and ast.unparse(value.func).rpartition(".")[2] in _MAKING
+    )
+    within = {n.id for n in ast.walk(value) if isinstance(n, ast.Name)} if value else set()
+    return len(targets) == 1 and _is_name(targets[0], name) and plain and within <= _MAKING | {"collections"}
+
+
+def only_enters(units: Iterable[Unit], name: str) -> bool:
+    """Whether the definitions that change the value of `name` do nothing else with it, so that any will do for them."""
+    for node in (n for unit in units if unit.is_definition for n in unit.nodes):
+        parts = list(ast.walk(node))
+        changes = sum(changed == name for part in parts for changed in changed_roots(part))
+        loads = sum(isinstance(p, ast.Name) and p.id == name and isinstance(p.ctx, ast.Load) for p in parts)
+        if changes and loads > changes:
+            return False
+    return True

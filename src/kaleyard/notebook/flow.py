@@ -6,29 +6,21 @@ says `prev:`, steps it comes after are asked first. Functions, classes and impor
 
 from __future__ import annotations
 
-import builtins
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kaleyard.notebook.carried import Carried, is_class
+from kaleyard.notebook.carried import Carried, is_class, makes_empty, only_enters
 from kaleyard.notebook.code import Unit
+from kaleyard.notebook.given import GIVEN
 from kaleyard.notebook.known import Site
 from kaleyard.notebook.process_state import ProcessState
 from kaleyard.notebook.resolved import ResolvedSteps
 from kaleyard.notebook.scopes import Deferred
-from kaleyard.notebook.stepcode import Ambiguous, Conflict, Missing, StepCode, StepFlow
+from kaleyard.notebook.stepcode import Conflict, Missing, StepCode, StepFlow
 from kaleyard.runtime.contract import RANDOM_STATE
 
 __all__ = ["resolve"]
-
-# What IPython puts into every notebook's namespace, beside Python's own.
-_GIVEN = frozenset(dir(builtins)) | {
-    *("display", "get_ipython", "In", "Out", "exit", "quit", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh"),
-    *("_dh", "__name__", "__builtins__", "__doc__", "__annotations__"),
-    # What IPython takes for a magic where it stands alone.
-    *("pwd", "ls", "ll", "cd", "who", "whos", "history", "clear"),
-}
 
 
 def resolve(steps: Sequence[StepCode]) -> dict[str, StepFlow]:
@@ -66,6 +58,8 @@ class _Resolver:
         self.todo: deque[tuple[Unit, bool]] = deque()
         # Inputs that code the step carries reads as it runs, with their makers.
         self.fixed: set[tuple[str, str]] = set()
+        # Names whose values of the steps hold what definitions that go along put into them.
+        self.entered: set[str] = set()
         # Units of shared cells that work with what the step's own cells above them make.
         self.inline: set[int] = set()
         self.settings = done.settings[step.use]
@@ -114,18 +108,18 @@ class _Resolver:
             apart = maker.use != self.step.use
             maker = None if apart or maker.given_in(name) < unit.cell < self.start else maker
         if maker is not None and name in maker.names.deletes:
-            if certain and name not in _GIVEN:  # a name of Python's own is there again
+            if certain and name not in GIVEN:  # a name of Python's own is there again
                 self.flow.missing.append(Missing(name, self.step.name, site, lazy, maker.name))
         elif maker is not None:
             if certain:
-                self._note_pick(maker, name, site)
+                self.flow.picked += self.done.picked(maker, name, self.step, site)
             (self.flow.needed if certain and not lazy else self.flow.wanted).add(name)
             self._take_from(maker, name, site)
         elif unit is not None:
             self._take(unit)
         elif name in self.step.parameters:
             self.flow.parameters.add(name)
-        elif certain and not (lazy and name in self.step.names.gives) and name not in _GIVEN and not self._from_star():
+        elif certain and not (lazy and name in self.step.names.gives) and name not in GIVEN and not self._from_star():
             self.flow.missing.append(Missing(name, self.step.name, site, lazy))
         elif not certain:
             self.seen.discard(name)
@@ -138,15 +132,6 @@ class _Resolver:
         if undecided:
             self.flow.ambiguous.append(undecided)
         return candidates[-1]
-
-    def _note_pick(self, maker: StepCode, name: str, site: Site) -> None:
-        """Note a maker that `prev:` has chosen over one that stands below it."""
-        ours = [m for m in self.done.makers[name] if m.use == self.step.use]
-        below = ours[ours.index(maker) + 1 :] if maker in ours else []
-        # What is only changed in place is no other value, and KY209 tells of it.
-        anew = [m for m in below if name in m.names.makes | m.names.may_make]
-        if anew and not self.done.alike(maker, anew[-1], name):
-            self.flow.picked.append(Ambiguous(name, self.step.name, (maker.name, anew[-1].name), site))
 
     def _take_from(self, maker: StepCode, name: str, site: Site) -> None:
         names = maker.names
@@ -212,6 +197,8 @@ class _Resolver:
         if owner is None and self._is_made_above(name, unit):
             self.inline.add(id(unit))
             return
+        if self._is_entered(name, unit, owner):
+            return
         maker = self._maker_then(name, unit, owner, site)
         if maker is not None:
             names = maker.names
@@ -227,8 +214,22 @@ class _Resolver:
             self._take(made, certain=certain)
         elif name in self.step.parameters:
             self.flow.parameters.add(name)
-        elif certain and name not in _GIVEN and not self._from_star() and name not in unit.names.gives:
+        elif certain and name not in GIVEN and not self._from_star() and name not in unit.names.gives:
             self.flow.missing.append(Missing(name, self.step.name, site, name not in unit.names.direct))
+
+    def _is_entered(self, name: str, unit: Unit, owner: StepCode | None) -> bool:
+        """Whether the unit is a definition of a step that the value of `name` holds, which is loaded after it then."""
+        if owner is None or not unit.is_definition or name not in unit.names.changes:
+            return False
+        self.need(name, (unit.cell, 1), certain=False)
+        taken = self.done.index.get(self.flow.inputs.get(name, ""), -1)
+        bases = [u for s in self.done.makers.get(name, ()) for u in (*s.shared, *s.units) if makes_empty(u, name)]
+        every = [u for s in (*self.done.steps, self.step) for u in (*s.shared, *s.units)]
+        if taken < self.done.index[owner.name] or not bases or not only_enters(every, name):
+            return False
+        self._take(bases[0])
+        self.entered.add(name)
+        return True
 
     def _is_made_above(self, name: str, unit: Unit) -> bool:
         """Whether a cell of this step above a shared cell gives the name, so that the shared cell runs in its place."""
@@ -286,7 +287,7 @@ class _Resolver:
                 self.flow.late.append(unit)
                 for name in sorted(reads - loaded - late):
                     # A class is the same class, whatever steps have put into it since.
-                    own = any(is_class(u, name) for u in self.carried.taken.values())
+                    own = name in self.entered or any(is_class(u, name) for u in self.carried.taken.values())
                     if name in self.flow.inputs and name in unit.names.reads and not own:
                         what = f"code it carries from cell {unit.cell} uses it as it was before the steps"
                         self._conflict(name, unit.names.reads[name], what)
