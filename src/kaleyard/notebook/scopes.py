@@ -74,7 +74,8 @@ def deferred(node: Function | ast.ClassDef) -> Deferred:
     args = node.args
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
     every += [a for a in (args.vararg, args.kwarg) if a]
-    scope.bound.update(a.arg for a in every)
+    scope.parameters.update(a.arg for a in every)
+    scope.bound |= scope.parameters
     scope.body(node.body if isinstance(node.body, list) else [ast.Expr(node.body)])
     found = scope.result()
     found.parameters = tuple(a.arg for a in every)
@@ -110,6 +111,7 @@ class _Scope(ast.NodeVisitor):
     def __init__(self, *, is_class: bool = False) -> None:
         self.is_class = is_class
         self.bound: set[str] = set()
+        self.parameters: set[str] = set()
         self.loads: dict[str, int] = {}
         self.notes: set[str] = set()
         self.outer: set[str] = set()
@@ -138,8 +140,10 @@ class _Scope(ast.NodeVisitor):
         self.changes = self._with_aliases(self.changes)
         found = Deferred(reads, (self.bound & self.outer) | self.nested_sets, self.changes - local)
         found.notes = frozenset(self.notes - set(reads) - local)
-        found.passes = frozenset((f, p, r) for f, p, n in self.passes for r in self._with_aliases({n}))
-        found.asks = frozenset((r, m) for n, m in self.asks for r in self._with_aliases({n}))
+        # Variables of its own are nobody else's, but what its parameters are is its caller's.
+        own = local - self.parameters
+        found.passes = frozenset((f, p, r) for f, p, n in self.passes for r in self._with_aliases({n}) - own)
+        found.asks = frozenset((r, m) for n, m in self.asks for r in self._with_aliases({n}) - own)
         return found
 
     def _with_aliases(self, names: set[str]) -> set[str]:
