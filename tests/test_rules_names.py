@@ -233,6 +233,7 @@ def test_a_generator_made_with_a_parameter_does_not_change_it(tmp_path: Path) ->
 
 def test_a_variable_of_a_method_is_no_name_of_the_notebook(tmp_path: Path) -> None:
     base = "class Store:\n    def put(self, x):\n        self.x = x\n    def tell(self, others):\n"
-    cells = [(f"{base}        for o in others:\n            o.put(1)\nclass Cold(Store): pass\nclass Ice(Cold): pass\no = Ice()", "step:a")]
+    loop = "        for o in others:\n            o.put(1)\n"
+    cells = [(f"{base}{loop}class Cold(Store): pass\nclass Ice(Cold): pass\no = Ice()", "step:a")]
     told = {f.code for f in found(tmp_path, *cells, ("print(isinstance(o, Ice))", "step:b"))}
     assert "KY205" not in told
