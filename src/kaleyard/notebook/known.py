@@ -69,9 +69,9 @@ class Names:
     made before read when this code calls them; `modules` what is changed inside of imported modules; `alias` the
     names at the end that may be the same object as other names, or a part of it; `methods` those that change an
     object made here, such as a generator of random numbers. `direct` are the names of `reads` that the code itself
-    surely reads, not only a branch of it, or a function or lambda that it defines or uses; `loose` those that a
-    branch of it reads; `deletes` have no value at the end. `held` are names at the end whose value holds those of
-    other names.
+    surely reads, not only a branch of it, or a function or lambda that it defines or uses; `loose` those that only
+    a branch reads, of it or of a function that it uses; `deletes` have no value at the end. `held` are names at the
+    end whose value holds those of other names.
     """
 
     reads: dict[str, Site] = field(default_factory=dict)

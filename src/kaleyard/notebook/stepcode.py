@@ -62,7 +62,8 @@ class StepCode:
 class Missing:
     """A name that has no value where it is used.
 
-    `lazy`: only a function that the step has reads it, when it is called, or a branch; `loose`: only a branch does.
+    `lazy`: only a function that the step has reads it, when it is called, or a branch; `loose`: only a branch does,
+    of the step's own code or of a function.
     `deleted` names the step that deleted it.
     """
 
