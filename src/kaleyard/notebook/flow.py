@@ -6,14 +6,13 @@ says `prev:`, steps it comes after are asked first. Functions, classes and impor
 
 from __future__ import annotations
 
-import builtins
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from kaleyard.notebook.carried import Carried, is_class
 from kaleyard.notebook.code import Unit
-from kaleyard.notebook.known import Site
+from kaleyard.notebook.known import GIVEN, Site
 from kaleyard.notebook.process_state import ProcessState
 from kaleyard.notebook.resolved import ResolvedSteps
 from kaleyard.notebook.scopes import Deferred
@@ -21,14 +20,6 @@ from kaleyard.notebook.stepcode import Ambiguous, Conflict, Missing, StepCode, S
 from kaleyard.runtime.contract import RANDOM_STATE
 
 __all__ = ["resolve"]
-
-# What IPython puts into every notebook's namespace, beside Python's own.
-_GIVEN = frozenset(dir(builtins)) | {
-    *("display", "get_ipython", "In", "Out", "exit", "quit", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh"),
-    *("_dh", "__name__", "__builtins__", "__doc__", "__annotations__"),
-    # What IPython takes for a magic where it stands alone.
-    *("pwd", "ls", "ll", "cd", "who", "whos", "history", "clear"),
-}
 
 
 def resolve(steps: Sequence[StepCode]) -> dict[str, StepFlow]:
@@ -93,6 +84,13 @@ class _Resolver:
             for unit in effects:
                 self._take(unit)
             self._expand()
+        while remade := [
+            u for u in self.carried.remade(self.step.units, self.start, self.seen) if id(u) not in self.inline
+        ]:
+            for unit in remade:
+                self.inline.add(id(unit))
+                self._take(unit)
+            self._expand()
         self.process.hand_on_random_state()
         self._arrange()
         self.flow.missing = [replace(m, loose=m.name not in self.firm) for m in self.flow.missing]
@@ -115,7 +113,7 @@ class _Resolver:
             apart = maker.use != self.step.use
             maker = None if apart or maker.given_in(name) < unit.cell < self.start else maker
         if maker is not None and name in maker.names.deletes:
-            if certain and name not in _GIVEN:  # a name of Python's own is there again
+            if certain and name not in GIVEN:  # a name of Python's own is there again
                 self.flow.missing.append(Missing(name, self.step.name, site, lazy, maker.name))
         elif maker is not None:
             if certain:
@@ -126,7 +124,7 @@ class _Resolver:
             self._take(unit)
         elif name in self.step.parameters:
             self.flow.parameters.add(name)
-        elif certain and not (lazy and name in self.step.names.gives) and name not in _GIVEN and not self._from_star():
+        elif certain and not (lazy and name in self.step.names.gives) and name not in GIVEN and not self._from_star():
             self.flow.missing.append(Missing(name, self.step.name, site, lazy))
         elif not certain:
             self.seen.discard(name)
@@ -228,7 +226,7 @@ class _Resolver:
             self._take(made, certain=certain)
         elif name in self.step.parameters:
             self.flow.parameters.add(name)
-        elif certain and name not in _GIVEN and not self._from_star() and name not in unit.names.gives:
+        elif certain and name not in GIVEN and not self._from_star() and name not in unit.names.gives:
             self.firm.update(() if name in unit.names.loose else (name,))
             self.flow.missing.append(Missing(name, self.step.name, site, name not in unit.names.direct))
 

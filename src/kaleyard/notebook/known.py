@@ -5,13 +5,22 @@
 
 from __future__ import annotations
 
+import builtins
 from dataclasses import dataclass, field
 
 from kaleyard.notebook.scopes import Deferred
 
-__all__ = ["Known", "Names", "Site"]
+__all__ = ["GIVEN", "Known", "Names", "Site"]
 
 Site = tuple[int, int]  # cell number, line in the cell
+
+# What IPython puts into every notebook's namespace, beside Python's own.
+GIVEN = frozenset(dir(builtins)) | {
+    *("display", "get_ipython", "In", "Out", "exit", "quit", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh"),
+    *("_dh", "__name__", "__builtins__", "__doc__", "__annotations__"),
+    # What IPython takes for a magic where it stands alone.
+    *("pwd", "ls", "ll", "cd", "who", "whos", "history", "clear"),
+}
 
 
 @dataclass(slots=True)
