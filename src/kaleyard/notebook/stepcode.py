@@ -35,7 +35,7 @@ class StepCode:
 
     @cached_property
     def stars(self) -> tuple[Unit, ...]:
-        """The step's star imports, which may give any name."""
+        """The step's star imports and the like, which may give any name."""
         return tuple(u for u in self.units if u.names.star and (u.is_definition or _runs_file(u)))
 
     @cached_property
@@ -134,9 +134,9 @@ class StepFlow:
 
 
 def _runs_file(unit: Unit) -> bool:
-    """Whether the unit is a magic that runs a file, as `%run tools.ipynb` does, and nothing else."""
+    """Whether the unit is a magic that runs other code, as `%run tools.ipynb` and `%%cython` do, and nothing else."""
     rest = [n for n in unit.nodes if not isinstance(n, ast.ImportFrom)]
-    return all(any(texts[:1] == ["run"] for _, texts in magic_calls(n)) for n in rest)
+    return all(any(texts[:1] in (["run"], ["cython"]) for _, texts in magic_calls(n)) for n in rest)
 
 
 def hand_on_together(code: StepCode, known: Known, earlier: Iterable[StepCode]) -> None:
