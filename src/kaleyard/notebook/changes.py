@@ -190,10 +190,16 @@ def aliases(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, set[str]]]
 
 
 def _copies(value: ast.expr) -> bool:
-    """Whether an index on the way makes a copy, as slices of lists and selections of frames do."""
+    """Whether an index on the way makes a copy, as slices of lists and selections of frames do.
+
+    `a[:2, :2]` is no list's: it is a view of an array, which changes with it.
+    """
     while isinstance(value, (ast.Attribute, ast.Subscript)):
-        if isinstance(value, ast.Subscript) and not isinstance(value.slice, (ast.Constant, ast.Name, ast.UnaryOp)):
-            return True
+        if isinstance(value, ast.Subscript):
+            parts = value.slice.elts if isinstance(value.slice, ast.Tuple) else [value.slice]
+            plain = (ast.Constant, ast.Name, ast.UnaryOp, *([ast.Slice] if len(parts) > 1 else []))
+            if not all(isinstance(part, plain) for part in parts):
+                return True
         value = value.value
     return False
 
