@@ -68,6 +68,24 @@ class Carried:
                 if other is not unit and near and not other.is_effect:
                     yield other
 
+    def remade(self, own: Sequence[Unit], start: int, names: Collection[str]) -> Iterator[Unit]:
+        """Shared units between a step's own cells that make anew what it uses below them.
+
+        `own` are the step's units, `names` those that it needs from elsewhere. What only such a unit makes can as well
+        come first; what stands above under the same name (`def f` twice) holds up to the unit's own place.
+        """
+        last = max((u.cell for u in own), default=0)
+        for unit in self.shared if last > start else ():
+            if not start < unit.cell < last:
+                continue
+            above = [u for u in (*self.taken.values(), *own) if u is not unit and u.cell < unit.cell]
+            read = {n for u in own if u.cell > unit.cell for n in (*u.names.reads, *u.names.maybe_reads)}
+            for name in (unit.names.makes | unit.names.may_make) & {*names, *read}:
+                made = [u for u in above if name in u.names.gives]
+                if made and not _is_again(unit, max(made, key=lambda u: u.cell)):
+                    yield unit
+                    break
+
     def always(self) -> Iterator[Unit]:
         """Units that go with every step: a star import may give any name, and `__future__` is for all code below."""
         return (u for u in self.shared if u.names.star or "__future__" in u.modules)
@@ -114,6 +132,11 @@ class Carried:
     def _is_package_taken(self, unit: Unit) -> bool:
         mine = unit.modules | unit.magic_packages
         return bool(mine & self.own) or any(mine & u.modules for u in self.taken.values())
+
+
+def _is_again(unit: Unit, before: Unit) -> bool:
+    """Whether an import says once more what the one before it says."""
+    return unit.names.makes <= unit.names.imports and unit.source == before.source
 
 
 def is_class(unit: Unit, name: str) -> bool:

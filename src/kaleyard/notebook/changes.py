@@ -193,10 +193,16 @@ def aliases(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, set[str]]]
 
 
 def _copies(value: ast.expr) -> bool:
-    """Whether an index on the way makes a copy, as slices of lists and selections of frames do."""
+    """Whether an index on the way makes a copy, as selections of frames do.
+
+    `a[:2]` of a list is a copy as well, and of an array a view, which changes with it: who hands on both sees.
+    """
     while isinstance(value, (ast.Attribute, ast.Subscript)):
-        if isinstance(value, ast.Subscript) and not isinstance(value.slice, (ast.Constant, ast.Name, ast.UnaryOp)):
-            return True
+        if isinstance(value, ast.Subscript):
+            parts = value.slice.elts if isinstance(value.slice, ast.Tuple) else [value.slice]
+            plain = (ast.Constant, ast.Name, ast.UnaryOp, ast.Slice)
+            if not all(isinstance(part, plain) for part in parts):
+                return True
         value = value.value
     return False
 

@@ -22,6 +22,11 @@ __all__ = ["Unit", "parse_cell", "units"]
 # Cell magics that run their body once, in the notebook's own namespace.
 _BODY_MAGIC = re.compile(r"%%(?:time|capture|prun)\b[^\n]*\n")
 
+# Line magics that are often written without `%`.
+_AUTOMAGIC = frozenset("pip conda mamba uv cd ls ll cat cp mv rm mkdir rmdir man matplotlib run load_ext".split()) | {
+    *("time", "timeit", "autoreload", "config", "env", "pylab"),
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Unit:
@@ -91,7 +96,7 @@ def _parsed_quietly(source: str) -> tuple[ast.Module, bool]:
         tree = _parse(source)
         _compile(tree)
     except SyntaxError:
-        text = _transformed(source)
+        text = _transformed(_with_percent(source))
         same = text.count("\n") == source.rstrip("\n").count("\n") + 1 and not re.search(r"(?m)^\s*%%", source)
         if _BODY_MAGIC.match(source):
             # The body stands below the magic's line as it would stand in a cell of its own.
@@ -134,6 +139,12 @@ def _pieces(source: str, tree: ast.Module, *, same_lines: bool) -> Iterator[tupl
         end = group[-1].end_lineno or len(lines)
         yield textwrap.dedent("\n".join(lines[start:end]).strip("\n")), group
         start = end
+
+
+def _with_percent(source: str) -> str:
+    """The source with the `%` that IPython's automagic adds where a cell is one line and no Python."""
+    line = source.strip()
+    return f"%{line}" if "\n" not in line and line.partition(" ")[0] in _AUTOMAGIC else source
 
 
 def _parse(source: str) -> ast.Module:

@@ -12,8 +12,7 @@ from dataclasses import replace
 
 from kaleyard.notebook.carried import Carried, is_class, makes_empty, only_enters
 from kaleyard.notebook.code import Unit
-from kaleyard.notebook.given import GIVEN
-from kaleyard.notebook.known import Site
+from kaleyard.notebook.known import GIVEN, Site
 from kaleyard.notebook.process_state import ProcessState
 from kaleyard.notebook.resolved import ResolvedSteps
 from kaleyard.notebook.scopes import Deferred
@@ -55,6 +54,7 @@ class _Resolver:
         self.done = done
         self.flow = StepFlow()
         self.seen: set[str] = set()
+        self.firm: set[str] = set()  # names that are read on every path
         self.todo: deque[tuple[Unit, bool]] = deque()
         # Inputs that code the step carries reads as it runs, with their makers.
         self.fixed: set[tuple[str, str]] = set()
@@ -73,9 +73,7 @@ class _Resolver:
         """The step's flow; `wanted` are the names that later steps may take from it, None if that is not known."""
         names = self.step.names
         for name, site in names.reads.items():
-            self.need(name, site, certain=True, lazy=name not in names.direct)
-        loose_names = names.loose - names.direct
-        self.flow.missing = [replace(m, loose=True) if m.name in loose_names else m for m in self.flow.missing]
+            self.need(name, site, certain=True, lazy=name not in names.direct, loose=name in names.loose)
         for name, site in names.maybe_reads.items():
             self.need(name, site, certain=False)
         loose = {*names.may_make, *names.changes} - names.makes
@@ -88,16 +86,25 @@ class _Resolver:
             for unit in effects:
                 self._take(unit)
             self._expand()
+        while remade := [
+            u for u in self.carried.remade(self.step.units, self.start, self.seen) if id(u) not in self.inline
+        ]:
+            for unit in remade:
+                self.inline.add(id(unit))
+                self._take(unit)
+            self._expand()
         self.process.hand_on_random_state()
         self._arrange()
+        self.flow.missing = [replace(m, loose=m.name not in self.firm) for m in self.flow.missing]
         self.flow.upstream = {*self.flow.inputs.values(), *(p for p in self.step.prev if p in self.done.flows)}
         return self.flow
 
-    def need(self, name: str, site: Site, *, certain: bool, lazy: bool = False) -> None:
+    def need(self, name: str, site: Site, *, certain: bool, lazy: bool = False, loose: bool = False) -> None:
         """Find where `name` comes from; a name that is not certainly read is not missed.
 
-        `lazy`: only functions read it, when they are called.
+        `lazy`: only functions read it, when they are called; `loose`: only a branch does.
         """
+        self.firm.update((name,) if certain and not loose else ())
         if name in self.seen:
             return
         self.seen.add(name)
@@ -188,7 +195,7 @@ class _Resolver:
     def _need_deferred(self, what: Deferred, cell: int, *, certain: bool) -> None:
         own = self.step.names.gives
         for name, line in what.reads.items():
-            self.need(name, (cell, line), certain=certain and name not in own, lazy=True)
+            self.need(name, (cell, line), certain=certain and name not in own, lazy=True, loose=name in what.loose)
         for name in sorted(what.notes):
             self.need(name, (cell, 1), certain=False)
 
@@ -215,6 +222,7 @@ class _Resolver:
         elif name in self.step.parameters:
             self.flow.parameters.add(name)
         elif certain and name not in GIVEN and not self._from_star() and name not in unit.names.gives:
+            self.firm.update(() if name in unit.names.loose else (name,))
             self.flow.missing.append(Missing(name, self.step.name, site, name not in unit.names.direct))
 
     def _is_entered(self, name: str, unit: Unit, owner: StepCode | None) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from kaleyard.notebook.carried import Carried
 from kaleyard.notebook.code import Unit
+from kaleyard.notebook.magics import uses_extension
 from kaleyard.notebook.randomness import can_see, may_draw
 from kaleyard.notebook.resolved import ResolvedSteps
 from kaleyard.notebook.settings import ProcessSettings
@@ -46,7 +47,9 @@ class ProcessState:
     def _modules(self) -> set[str]:
         """The top-level modules that the step's code and the values it takes are of."""
         inputs = (self.done.origins.modules(maker, name) for name, maker in self.flow.inputs.items())
-        return {m for u in self._units() for m in u.modules}.union(*inputs)
+        # What `%load_ext` sets is seen by the magics of extensions.
+        extensions = any(uses_extension(u.source) for u in self._units())
+        return {m for u in self._units() for m in u.modules}.union({"IPython"} if extensions else (), *inputs)
 
     def is_visible(self, modules: Collection[str]) -> bool:
         """Whether the step can see what was set in one of these modules."""
