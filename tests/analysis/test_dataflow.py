@@ -99,3 +99,31 @@ def test_steps_with_only_reads_in_common_stay_parallel(tmp_path: Path) -> None:
 def test_names_told_as_missing_have_their_place(tmp_path: Path) -> None:
     found = reading(tmp_path, ("x = 1", "step:a"), ("\nprint(y)", "step:b")).flows["b"].missing
     assert [(m.name, m.step, m.site) for m in found] == [("y", "b", (2, 2))]
+
+
+def test_an_extension_is_loaded_where_its_magics_are(tmp_path: Path) -> None:
+    """Without it, IPython says that there is no such magic, and goes on with the next cell."""
+    cells = [("%load_ext memory_profiler", "step:load"), ("x = 1", "step:make"), ("%memit x + 1", "step:use")]
+    _, make, use = load(tmp_path, *cells).steps
+    assert [c.source for c in make.setup] == []
+    assert [c.source for c in use.setup] == ["%load_ext memory_profiler"]
+
+
+def test_what_cython_compiles_goes_to_the_steps_that_use_it(tmp_path: Path) -> None:
+    compiled = "%%cython\ndef run(int n):\n    return 2 * n"
+    cells = [("%load_ext Cython", "step:load"), (compiled, "step:make"), ("print(run(4))", "step:use")]
+    _, make, use = load(tmp_path, *cells).steps
+    assert [c.source for c in make.setup] == ["%load_ext Cython"]
+    assert [c.source for c in use.setup] == ["%load_ext Cython", compiled]
+
+
+@pytest.mark.parametrize("view", ["a[:2, :2]", "a[:2]", "a[1, 1:]"])
+def test_a_view_of_an_array_is_handed_on_by_the_step_that_hands_on_the_array(view: str, tmp_path: Path) -> None:
+    """Where both come from one step, the step that changes one of them notices that the other is not changed."""
+    cells = [
+        ("import numpy as np\na = np.arange(12).reshape(3, 4)", "step:make"),
+        (f"view = {view}", "step:cut"),
+        ("view[0] = 99\nprint(a)", "step:change"),
+    ]
+    change = load(tmp_path, *cells).steps[-1]
+    assert {i.name: i.step for i in change.inputs} == {"a": "cut", "view": "cut"}

@@ -173,3 +173,70 @@ def plus(n):
 @pytest.mark.parametrize("what", SAME)
 def test_code_runs_where_the_notebook_has_it_by_now(what: str, tmp_path: Path) -> None:
     assert_same(tmp_path, *SAME[what])
+
+
+REMADE: dict[str, list[NotebookCells]] = {
+    "a function": [
+        ("def f(): return 1", "functions"),
+        ("print(f())", "step:a"),
+        ("def f(): return 2", "functions"),
+        ("print(f())", "step:a"),
+        ("print(f())", "step:b"),
+    ],
+    "with a step's value as default": [
+        ("def f(): return 1", "functions"),
+        ("x = 5", "step:a"),
+        ("print(f())", "step:b"),
+        ("def f(k=x): return k", "functions"),
+        ("print(f())", "step:b"),
+        ("print(f())", "step:c"),
+    ],
+    "a function of an earlier step": [
+        ("x = 1\ndef f(): return x", "step:a"),
+        ("print(f())", "step:b"),
+        ("def h(): return f()\ndef f(): return x + 1", "functions"),
+        ("print(f(), h())", "step:b"),
+        ("print(f(), h())", "step:c"),
+    ],
+    "a function of the step itself": [
+        ("def f(): return 1\nprint(f())", "step:a"),
+        ("def f(): return 2", "functions"),
+        ("print(f())", "step:a"),
+        ("print(f())", "step:b"),
+    ],
+    "what a carried function calls": [
+        ("def f(): return 1\ndef g(): return f()", "functions"),
+        ("print(g())", "step:a"),
+        ("def f(): return 2", "functions"),
+        ("print(g())", "step:a"),
+    ],
+    "a class and what is made of it": [
+        ("class A: v = 1\nclass B(A): pass", "functions"),
+        ("print(A.v, B.v)", "step:a"),
+        ("class A: v = 2", "functions"),
+        ("class B(A): pass", "functions"),
+        ("print(A.v, B.v)", "step:a"),
+    ],
+    "an import": [
+        ("from math import floor as f", "imports"),
+        ("print(f(1.5))", "step:a"),
+        ("from math import ceil as f", "imports"),
+        ("print(f(1.5))", "step:a"),
+    ],
+    "twice": [
+        ("def f(): return 1", "functions"),
+        ("print(f())", "step:a"),
+        ("def f(): return 2", "functions"),
+        ("print(f())", "step:a"),
+        ("def f(): return 3", "functions"),
+        ("print(f())", "step:a"),
+    ],
+    "a constant": [("N = 1", "functions"), ("print(N)", "step:a"), ("N = 2", "functions"), ("print(N)", "step:a")],
+}
+
+
+@pytest.mark.parametrize("case", REMADE)
+def test_what_a_shared_cell_between_the_cells_of_a_step_makes_anew_holds_from_there_on(
+    case: str, tmp_path: Path
+) -> None:
+    assert_same(tmp_path, *REMADE[case])

@@ -175,3 +175,22 @@ def test_a_value_that_a_step_may_not_make_is_missed_only_where_it_is_read(projec
     done = kaleyard.run(notebook(project / "notebooks" / "s.ipynb", *surely), reporter=SilentReporter())
     assert done.steps["a"].error is not None
     assert "`x` was not made by this step in this run" in done.steps["a"].error["what"]
+
+
+def test_an_absolute_path_means_the_same_place_in_a_later_step(tmp_path: Path) -> None:
+    made = (
+        "import os\nfrom pathlib import Path\nfrom functools import partial\nhere = os.getcwd()\n"
+        "Path('x.txt').write_text('hi')\nfull = os.path.join(here, 'x.txt')\n"
+        "table = {full: [Path('y.txt').resolve()], 'here': os.path.abspath('.')}\nname = partial(os.path.relpath, full)"
+    )
+    used = (
+        "import os\nfrom pathlib import Path\nprint(here == os.getcwd() == table['here'], open(full).read())\n"
+        "print(table[os.path.abspath('x.txt')] == [Path.cwd() / 'y.txt'], name())"
+    )
+    cells: list[NotebookCells] = [(made, "step:make"), (used, "step:use")]
+    notebook_ = nbformat.reads(notebook_bytes(*cells).decode(), 4)
+    whole = run_whole(notebook_, tmp_path / "whole")
+    steps = run_steps(notebook_, tmp_path / "steps")
+    assert (whole.error, steps.error) == ("", "")
+    assert steps.texts[2] == "True hi\nTrue x.txt"
+    assert differences(whole, steps) == []

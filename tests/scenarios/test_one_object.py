@@ -4,12 +4,41 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import networkx as nx
 import pytest
+from PIL import Image
 
+from kaleyard.runtime.exchange.aliases import shared_parts
+from kaleyard.runtime.serializers.pickling.definitions import Sent
+from kaleyard.runtime.serializers.pickling.stable_pickle import pickled
 from kernels_unneeded import assert_same
 from notebook_builder import NotebookCells
 
+REGISTRY = "classes = {}\ndef register(cls):\n    classes[cls.__name__] = cls\n    return cls"
 CASES: dict[str, list[NotebookCells]] = {
+    "a registry that classes of two steps enter": [
+        (REGISTRY, "step:make"),
+        ("@register\nclass One: pass\none = One()", "step:first"),
+        ("@register\nclass Two(One): pass\nprint(list(classes), isinstance(one, classes['One']))", "step:second"),
+        ("print(list(classes), isinstance(one, classes['One']), classes['Two'] is Two)", "step:use"),
+    ],
+    "an object of a dict, with an array and a view of it": [
+        (
+            (
+                "import numpy as np\nclass Grid:\n    def __init__(self):\n        self.cells = np.zeros(4)\n"
+                "        self.row = self.cells[:2]"
+            ),
+            "functions",
+        ),
+        ("grids = {'a': Grid()}\nfor g in grids.values():\n    g.size = 4", "step:make"),
+        ("print(grids['a'] is g)", "step:use"),
+    ],
+    "a graph changed, and read later by a function held in a value": [
+        ("import networkx as nx\nfrom functools import partial", "imports"),
+        ("G = nx.path_graph(3)\nfar = partial(nx.eccentricity, G)", "step:make"),
+        ("G.add_edge(2, 3)\nnx.set_node_attributes(G, 1, 'age')", "step:grow"),
+        ("print(far(0), dict(G.nodes(data=True)))", "step:use"),
+    ],
     "changed, and read by the step itself": [("a = [1]\nb = a", "step:make"), ("1\nb.append(2)\nprint(a)", "step:use")],
     "changed, and read by a later step": [
         ("a = [1]\nb = a", "step:make"),
@@ -123,3 +152,20 @@ CASES: dict[str, list[NotebookCells]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_one_object_under_several_names_stays_one(case: str, tmp_path: Path) -> None:
     assert_same(tmp_path, *CASES[case])
+
+
+def test_what_a_library_notes_in_an_object_that_is_read_is_no_change_of_it() -> None:
+    graph = nx.path_graph(3)
+    with Sent.comparing():
+        before = pickled(graph)
+        assert len(graph[1]) == 2
+        assert "adj" in vars(graph)
+        assert pickled(graph) == before
+        graph.add_edge(2, 3)
+        assert pickled(graph) != before
+
+
+def test_values_whose_attributes_cannot_be_asked_for_are_walked() -> None:
+    picture = Image.new("L", (2, 2))
+    picture.close()
+    assert shared_parts({"picture": picture, "rows": [1]}) == ({}, {})

@@ -27,6 +27,8 @@ RIGHT = {
     "which can be read only once": "a generator or iterator goes on in the cells below, and has no value to hand on",
     "is an open file": "a file that is written to in several steps is open in one process only",
     "KY215": "`_` and `Out` mean the cell above, which is another step's",
+    "KY217": "the cache of a function has nothing in it in another process, and the notebook shows what was in it",
+    "KY218": "a definition of a shared cell that enters a step's value would enter each step's own, at another time",
     "KY214": "`globals()`, `eval` and `exec` reach names that nobody can see",
 }
 
@@ -44,16 +46,10 @@ def whole(name: str) -> tuple[Any, Outcome]:
 
 # What is not right yet: refused without need, stopped in the middle, or (the picture) another value.
 NOT_YET = {
-    "bank_accounts_classes": "a registry that classes enter by a decorator, used by steps that carry the classes",
     "moons_blobs_clustering": "a function that sets a global which an earlier lambda reads",
-    "tiny_neural_net_classes": "a registry that classes enter by `__init_subclass__`",
-    "village_roads_graph": "a graph that a function in a value changes",
     "experiment_artifacts_zip": "an absolute path made by `os.getcwd()` in an earlier step",
-    "export_reports_to_disk": "a log that stays open over three cells; passes mostly",
     "house_prices_regression": "a default value of a dataclass's field that changes later",
     "inventory_dataclasses": "a class that a step changes between two uses as a base",
-    "image_filters_pil": "what a picture has noted since it was saved",
-    "matplotlib_styles_and_savefig": "what pyplot keeps of its figures",
 }
 CASES = [
     pytest.param(name, seed, marks=[pytest.mark.xfail(reason=NOT_YET[name], strict=False)] if name in NOT_YET else [])

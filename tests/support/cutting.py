@@ -9,6 +9,7 @@ import ast
 import hashlib
 import json
 import re
+import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +61,10 @@ def _told(value, depth=0):
     if kind.__module__.startswith("pandas"):
         items = value.to_list() if hasattr(value, "to_list") else repr(value)
         return name + str(getattr(value, "dtype", "")) + hashlib.sha256(repr(items).encode()).hexdigest()
-    if kind.__module__.startswith(("matplotlib", "_io", "sqlite3", "logging", "tqdm")):
+    if kind.__module__.startswith("PIL.") and hasattr(value, "tobytes"):
+        # Not what saving notes on a picture, which no reader of a picture gets back either.
+        return name + value.mode + str(value.size) + hashlib.sha256(value.tobytes()).hexdigest()
+    if kind.__module__.startswith(("matplotlib", "mpl_toolkits", "_io", "sqlite3", "logging", "tqdm", "joblib")):
         return name
     state = getattr(value, "__dict__", None)
     if state is not None:
@@ -119,6 +123,15 @@ def content(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             parts = {n: hashlib.sha256(archive.read(n)).hexdigest() for n in sorted(archive.namelist())}
         return json.dumps(parts)
+    if path.name.endswith(".tar.gz"):
+        with tarfile.open(path) as archive:
+            parts = {}
+            for member in archive.getmembers():
+                inner = archive.extractfile(member)
+                parts[member.name] = hashlib.sha256(inner.read()).hexdigest() if inner else ""
+        return json.dumps(dict(sorted(parts.items())))
+    if path.name == "metadata.json" and "joblib" in path.parts:
+        return "how long it took"
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -128,7 +141,7 @@ def _keeps(value):
     if isinstance(value, _types.ModuleType) or hasattr(value, '__next__'):
         return False
     # Models and figures are told by what the cells show of them.
-    if type(value).__module__.startswith('matplotlib') or hasattr(value, 'get_params'):
+    if type(value).__module__.startswith(('matplotlib', 'mpl_toolkits')) or hasattr(value, 'get_params'):
         return False
     try:
         _cloudpickle.dumps(value)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from kaleyard.analysis.effects.code_fragments import Unit
+from kaleyard.analysis.effects.mutation import changed_roots
 from kaleyard.analysis.effects.syntax import default_values, makes_class
 from kaleyard.analysis.process.module_settings import ProcessSettings
+from kaleyard.analysis.step_code import StepCode
 
-__all__ = ["Carried", "classes_with_data", "is_class", "keeps_state"]
+__all__ = ["Carried", "classes_with_data", "empty_registry", "is_class", "keeps_state"]
+
+
+_MAKING = frozenset({"list", "dict", "set", "defaultdict", "OrderedDict", "Counter", "deque", "int"})
 
 
 class Carried:
@@ -64,6 +69,24 @@ class Carried:
                 if other is not unit and near and not other.is_effect:
                     yield other
 
+    def remade(self, own: Sequence[Unit], start: int, names: Collection[str]) -> Iterator[Unit]:
+        """Shared units between a step's own cells that make anew what it uses below them.
+
+        `own` are the step's units, `names` those that it needs from elsewhere. What only such a unit makes can as well
+        come first; what stands above under the same name (`def f` twice) holds up to the unit's own place.
+        """
+        last = max((u.cell for u in own), default=0)
+        for unit in self.shared if last > start else ():
+            if not start < unit.cell < last:
+                continue
+            above = [u for u in (*self.taken.values(), *own) if u is not unit and u.cell < unit.cell]
+            read = {n for u in own if u.cell > unit.cell for n in (*u.names.reads, *u.names.maybe_reads)}
+            for name in (unit.names.makes | unit.names.may_make) & {*names, *read}:
+                made = [u for u in above if name in u.names.gives]
+                if made and not _is_again(unit, max(made, key=lambda u: u.cell)):
+                    yield unit
+                    break
+
     def always(self) -> Iterator[Unit]:
         """Units that go with every step: a star import may give any name, and `__future__` is for all code below."""
         return (u for u in self.shared if u.names.star or "__future__" in u.modules)
@@ -112,6 +135,11 @@ class Carried:
         return bool(mine & self.own) or any(mine & u.modules for u in self.taken.values())
 
 
+def _is_again(unit: Unit, before: Unit) -> bool:
+    """Whether an import says once more what the one before it says."""
+    return unit.names.makes <= unit.names.imports and unit.source == before.source
+
+
 def is_class(unit: Unit, name: str) -> bool:
     """Whether the unit is the class of that name."""
     return any(
@@ -137,3 +165,35 @@ def keeps_state(unit: Unit) -> bool:
         return True
     functions = (n for n in unit.nodes if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)))
     return any(not isinstance(d, ast.Constant) for f in functions for d in default_values(f))
+
+
+def empty_registry(name: str, makers: Iterable[StepCode], steps: Iterable[StepCode]) -> Unit | None:
+    """The statement that makes the empty value of `name`, if definitions enter something into it and do no more."""
+    bases = [u for s in makers for u in (*s.shared, *s.units) if _makes_empty(u, name)]
+    every = [u for s in steps for u in (*s.shared, *s.units)]
+    return bases[0] if bases and _only_enters(every, name) else None
+
+
+def _makes_empty(unit: Unit, name: str) -> bool:
+    """Whether the unit makes an empty list, dict or the like of that name, and does nothing else."""
+    if len(unit.nodes) != 1 or not isinstance(unit.nodes[0], (ast.Assign, ast.AnnAssign)):
+        return False
+    node = unit.nodes[0]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    value = node.value
+    plain = isinstance(value, (ast.List, ast.Dict)) or (
+        isinstance(value, ast.Call) and ast.unparse(value.func).rpartition(".")[2] in _MAKING
+    )
+    within = {n.id for n in ast.walk(value) if isinstance(n, ast.Name)} if value else set()
+    return len(targets) == 1 and _is_name(targets[0], name) and plain and within <= _MAKING | {"collections"}
+
+
+def _only_enters(units: Iterable[Unit], name: str) -> bool:
+    """Whether the definitions that change the value of `name` do nothing else with it, so that any will do for them."""
+    for node in (n for unit in units if unit.is_definition for n in unit.nodes):
+        parts = list(ast.walk(node))
+        changes = sum(changed == name for part in parts for changed in changed_roots(part))
+        loads = sum(isinstance(p, ast.Name) and p.id == name and isinstance(p.ctx, ast.Load) for p in parts)
+        if changes and loads > changes:
+            return False
+    return True

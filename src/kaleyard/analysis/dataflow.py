@@ -6,29 +6,20 @@ says `prev:`, steps it comes after are asked first. Functions, classes and impor
 
 from __future__ import annotations
 
-import builtins
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kaleyard.analysis.closure import Carried, is_class
+from kaleyard.analysis.closure import Carried, empty_registry, is_class
 from kaleyard.analysis.effects.code_fragments import Unit
-from kaleyard.analysis.effects.name_effects import Site
+from kaleyard.analysis.effects.name_effects import GIVEN, Site
 from kaleyard.analysis.effects.scopes import Deferred
 from kaleyard.analysis.process.process_state import ProcessState
 from kaleyard.analysis.resolved_steps import ResolvedSteps
-from kaleyard.analysis.step_code import Ambiguous, Conflict, Missing, StepCode, StepFlow
+from kaleyard.analysis.step_code import Conflict, Missing, StepCode, StepFlow
 from kaleyard.runtime.contract import RANDOM_STATE
 
 __all__ = ["resolve"]
-
-# What IPython puts into every notebook's namespace, beside Python's own.
-_GIVEN = frozenset(dir(builtins)) | {
-    *("display", "get_ipython", "In", "Out", "exit", "quit", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh"),
-    *("_dh", "__name__", "__builtins__", "__doc__", "__annotations__"),
-    # What IPython takes for a magic where it stands alone.
-    *("pwd", "ls", "ll", "cd", "who", "whos", "history", "clear"),
-}
 
 
 def resolve(steps: Sequence[StepCode]) -> dict[str, StepFlow]:
@@ -63,9 +54,12 @@ class _Resolver:
         self.done = done
         self.flow = StepFlow()
         self.seen: set[str] = set()
+        self.firm: set[str] = set()  # names that are read on every path
         self.todo: deque[tuple[Unit, bool]] = deque()
         # Inputs that code the step carries reads as it runs, with their makers.
         self.fixed: set[tuple[str, str]] = set()
+        # Names whose values of the steps hold what definitions that go along put into them.
+        self.entered: set[str] = set()
         # Units of shared cells that work with what the step's own cells above them make.
         self.inline: set[int] = set()
         self.settings = done.settings[step.use]
@@ -77,11 +71,9 @@ class _Resolver:
 
     def run(self, wanted: set[str] | None) -> StepFlow:
         """The step's flow; `wanted` are the names that later steps may take from it, None if that is not known."""
-        names = self.step.names
+        names, own = self.step.names, self.step.units
         for name, site in names.reads.items():
-            self.need(name, site, certain=True, lazy=name not in names.direct)
-        loose_names = names.loose - names.direct
-        self.flow.missing = [replace(m, loose=True) if m.name in loose_names else m for m in self.flow.missing]
+            self.need(name, site, certain=True, lazy=name not in names.direct, loose=name in names.loose)
         for name, site in names.maybe_reads.items():
             self.need(name, site, certain=False)
         loose = {*names.may_make, *names.changes} - names.makes
@@ -94,16 +86,23 @@ class _Resolver:
             for unit in effects:
                 self._take(unit)
             self._expand()
+        while remade := [u for u in self.carried.remade(own, self.start, self.seen) if id(u) not in self.inline]:
+            for unit in remade:
+                self.inline.add(id(unit))
+                self._take(unit)
+            self._expand()
         self.process.hand_on_random_state()
         self._arrange()
+        self.flow.missing = [replace(m, loose=m.name not in self.firm) for m in self.flow.missing]
         self.flow.upstream = {*self.flow.inputs.values(), *(p for p in self.step.prev if p in self.done.flows)}
         return self.flow
 
-    def need(self, name: str, site: Site, *, certain: bool, lazy: bool = False) -> None:
+    def need(self, name: str, site: Site, *, certain: bool, lazy: bool = False, loose: bool = False) -> None:
         """Find where `name` comes from; a name that is not certainly read is not missed.
 
-        `lazy`: only functions read it, when they are called.
+        `lazy`: only functions read it, when they are called; `loose`: only a branch does.
         """
+        self.firm.update((name,) if certain and not loose else ())
         if name in self.seen:
             return
         self.seen.add(name)
@@ -114,18 +113,18 @@ class _Resolver:
             apart = maker.use != self.step.use
             maker = None if apart or maker.given_in(name) < unit.cell < self.start else maker
         if maker is not None and name in maker.names.deletes:
-            if certain and name not in _GIVEN:  # a name of Python's own is there again
+            if certain and name not in GIVEN:  # a name of Python's own is there again
                 self.flow.missing.append(Missing(name, self.step.name, site, lazy, maker.name))
         elif maker is not None:
             if certain:
-                self._note_pick(maker, name, site)
+                self.flow.picked += self.done.picked(maker, name, self.step, site)
             (self.flow.needed if certain and not lazy else self.flow.wanted).add(name)
             self._take_from(maker, name, site)
         elif unit is not None:
             self._take(unit)
         elif name in self.step.parameters:
             self.flow.parameters.add(name)
-        elif certain and not (lazy and name in self.step.names.gives) and name not in _GIVEN and not self._from_star():
+        elif certain and not (lazy and name in self.step.names.gives) and name not in GIVEN and not self._from_star():
             self.flow.missing.append(Missing(name, self.step.name, site, lazy))
         elif not certain:
             self.seen.discard(name)
@@ -138,15 +137,6 @@ class _Resolver:
         if undecided:
             self.flow.ambiguous.append(undecided)
         return candidates[-1]
-
-    def _note_pick(self, maker: StepCode, name: str, site: Site) -> None:
-        """Note a maker that `prev:` has chosen over one that stands below it."""
-        ours = [m for m in self.done.makers[name] if m.use == self.step.use]
-        below = ours[ours.index(maker) + 1 :] if maker in ours else []
-        # What is only changed in place is no other value, and KY209 tells of it.
-        anew = [m for m in below if name in m.names.makes | m.names.may_make]
-        if anew and not self.done.alike(maker, anew[-1], name):
-            self.flow.picked.append(Ambiguous(name, self.step.name, (maker.name, anew[-1].name), site))
 
     def _take_from(self, maker: StepCode, name: str, site: Site) -> None:
         names = maker.names
@@ -165,8 +155,7 @@ class _Resolver:
     def _input(self, name: str, maker: StepCode, site: Site) -> None:
         other = self.flow.inputs.setdefault(name, maker.name)
         if other != maker.name:
-            what = f"it is needed as step {maker.name} makes it and as step {other} does"
-            self._conflict(name, site, what)
+            self._conflict(name, site, f"it is needed as step {maker.name} makes it and as step {other} does")
 
     def _conflict(self, name: str, site: Site, what: str) -> None:
         if all(c.name != name for c in self.flow.conflicts):
@@ -203,7 +192,7 @@ class _Resolver:
     def _need_deferred(self, what: Deferred, cell: int, *, certain: bool) -> None:
         own = self.step.names.gives
         for name, line in what.reads.items():
-            self.need(name, (cell, line), certain=certain and name not in own, lazy=True)
+            self.need(name, (cell, line), certain=certain and name not in own, lazy=True, loose=name in what.loose)
         for name in sorted(what.notes):
             self.need(name, (cell, 1), certain=False)
 
@@ -211,6 +200,8 @@ class _Resolver:
         """Find what `name` was when the unit, which runs again in this step, ran in the notebook."""
         if owner is None and self._is_made_above(name, unit):
             self.inline.add(id(unit))
+            return
+        if self._is_entered(name, unit, owner):
             return
         maker = self._maker_then(name, unit, owner, site)
         if maker is not None:
@@ -227,8 +218,22 @@ class _Resolver:
             self._take(made, certain=certain)
         elif name in self.step.parameters:
             self.flow.parameters.add(name)
-        elif certain and name not in _GIVEN and not self._from_star() and name not in unit.names.gives:
+        elif certain and name not in GIVEN and not self._from_star() and name not in unit.names.gives:
+            self.firm.update(() if name in unit.names.loose else (name,))
             self.flow.missing.append(Missing(name, self.step.name, site, name not in unit.names.direct))
+
+    def _is_entered(self, name: str, unit: Unit, owner: StepCode | None) -> bool:
+        """Whether the unit is a definition of a step that the value of `name` holds, which is loaded after it then."""
+        if owner is None or not unit.is_definition or name not in unit.names.changes:
+            return False
+        self.need(name, (unit.cell, 1), certain=False)
+        taken = self.done.index.get(self.flow.inputs.get(name, ""), -1)
+        base = empty_registry(name, self.done.makers.get(name, ()), (*self.done.steps, self.step))
+        if base is None or taken < self.done.index[owner.name]:
+            return False
+        self._take(base)
+        self.entered.add(name)
+        return True
 
     def _is_made_above(self, name: str, unit: Unit) -> bool:
         """Whether a cell of this step above a shared cell gives the name, so that the shared cell runs in its place."""
@@ -286,7 +291,7 @@ class _Resolver:
                 self.flow.late.append(unit)
                 for name in sorted(reads - loaded - late):
                     # A class is the same class, whatever steps have put into it since.
-                    own = any(is_class(u, name) for u in self.carried.taken.values())
+                    own = name in self.entered or any(is_class(u, name) for u in self.carried.taken.values())
                     if name in self.flow.inputs and name in unit.names.reads and not own:
                         what = f"code it carries from cell {unit.cell} uses it as it was before the steps"
                         self._conflict(name, unit.names.reads[name], what)

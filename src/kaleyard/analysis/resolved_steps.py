@@ -105,6 +105,16 @@ class ResolvedSteps:
         ]
         return Ambiguous(name, step.name, (*beside, last.name), site) if beside else None
 
+    def picked(self, maker: StepCode, name: str, step: StepCode, site: Site) -> list[Ambiguous]:
+        """Tells of a maker that `prev:` has chosen over one that stands below it."""
+        ours = [m for m in self.makers[name] if m.use == step.use]
+        below = ours[ours.index(maker) + 1 :] if maker in ours else []
+        # What is only changed in place is no other value, and KY209 tells of it.
+        anew = [m for m in below if name in m.names.makes | m.names.may_make]
+        if not anew or self.alike(maker, anew[-1], name):
+            return []
+        return [Ambiguous(name, step.name, (maker.name, anew[-1].name), site)]
+
     def alike(self, one: StepCode, other: StepCode, name: str) -> bool:
         """Whether two steps make a name by the same words of the same values: imports, functions, `x = rows`."""
         first, second = ([u for u in s.units if name in u.names.gives] for s in (one, other))

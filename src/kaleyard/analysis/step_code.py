@@ -35,7 +35,7 @@ class StepCode:
 
     @cached_property
     def stars(self) -> tuple[Unit, ...]:
-        """The step's star imports, which may give any name."""
+        """The step's star imports and the like, which may give any name."""
         return tuple(u for u in self.units if u.names.star and (u.is_definition or _runs_file(u)))
 
     @cached_property
@@ -62,7 +62,8 @@ class StepCode:
 class Missing:
     """A name that has no value where it is used.
 
-    `lazy`: only a function that the step has reads it, when it is called, or a branch; `loose`: only a branch does.
+    `lazy`: only a function that the step has reads it, when it is called, or a branch; `loose`: only a branch does,
+    of the step's own code or of a function.
     `deleted` names the step that deleted it.
     """
 
@@ -133,9 +134,9 @@ class StepFlow:
 
 
 def _runs_file(unit: Unit) -> bool:
-    """Whether the unit is a magic that runs a file, as `%run tools.ipynb` does, and nothing else."""
+    """Whether the unit is a magic that runs other code, as `%run tools.ipynb` and `%%cython` do, and nothing else."""
     rest = [n for n in unit.nodes if not isinstance(n, ast.ImportFrom)]
-    return all(any(texts[:1] == ["run"] for _, texts in magic_calls(n)) for n in rest)
+    return all(any(texts[:1] in (["run"], ["cython"]) for _, texts in magic_calls(n)) for n in rest)
 
 
 def hand_on_together(code: StepCode, known: Known, earlier: Iterable[StepCode]) -> None:

@@ -16,6 +16,11 @@ __all__ = ["BODY_MAGIC", "parse_cell", "parse_with_lines"]
 # Cell magics that run their body once, in the notebook's own namespace.
 BODY_MAGIC = re.compile(r"%%(?:time|capture|prun)\b[^\n]*\n")
 
+# Line magics that are often written without `%`.
+_AUTOMAGIC = frozenset("pip conda mamba uv cd ls ll cat cp mv rm mkdir rmdir man matplotlib run load_ext".split()) | {
+    *("time", "timeit", "autoreload", "config", "env", "pylab"),
+}
+
 
 def parse_cell(source: str, place: Place) -> ast.Module:
     """The syntax tree of a cell as IPython would run it. Raises NotebookError, with the line, for bad syntax."""
@@ -43,7 +48,7 @@ def _parsed_quietly(source: str) -> tuple[ast.Module, bool]:
         tree = _parse(source)
         _compile(tree)
     except SyntaxError:
-        text = _transformed(source)
+        text = _transformed(_with_percent(source))
         same = text.count("\n") == source.rstrip("\n").count("\n") + 1 and not re.search(r"(?m)^\s*%%", source)
         if BODY_MAGIC.match(source):
             # The body stands below the magic's line as it would stand in a cell of its own.
@@ -52,6 +57,12 @@ def _parsed_quietly(source: str) -> tuple[ast.Module, bool]:
         _compile(tree)
         return with_magics(tree, lambda inner: copy.deepcopy(parse_with_lines(inner)[0])), same
     return tree, True
+
+
+def _with_percent(source: str) -> str:
+    """The source with the `%` that IPython's automagic adds where a cell is one line and no Python."""
+    line = source.strip()
+    return f"%{line}" if "\n" not in line and line.partition(" ")[0] in _AUTOMAGIC else source
 
 
 def _parse(source: str) -> ast.Module:

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 
-__all__ = ["NOWHERE", "magic_calls", "with_magics"]
+__all__ = ["NOWHERE", "magic_calls", "uses_extension", "with_magics"]
 
 # The name of a function that stands for what a magic may read; no code can call it.
 NOWHERE = "<magic>"
@@ -15,6 +15,15 @@ NOWHERE = "<magic>"
 _PYTHON = frozenset({"time", "timeit", "prun", "capture", "memit", "mprun", "lprun"})
 # Magics that may bind any name.
 _ANYTHING = frozenset({"run", "pylab", "load", "store", "cython"})
+# Magics that are there without an extension, as far as notebooks use them.
+_OWN = frozenset(
+    "time timeit prun capture run pylab load matplotlib load_ext reload_ext unload_ext config env set_env pip conda "
+    "precision cd pwd ls ll cat cp mv rm mkdir rmdir pushd popd dirs pfile psource pycat man more less who who_ls whos "
+    "history magic lsmagic quickref pinfo pinfo2 pdoc xmode pdb debug save edit macro reset del alias automagic pprint "
+    "page notebook colors bash sh script system sx writefile file html HTML svg SVG latex markdown javascript js "
+    "python python3 python2 perl ruby".split()
+)
+_MAGIC = re.compile(r"(?m)^\s*%%?([A-Za-z_]\w*)")
 _OPTIONS = re.compile(r"^(?:\s*-\w+(?:\s*\d+)?\b)+")
 _SAVES = re.compile(r"--(?:out|err|proc)[ =]\s*(\w+)")
 _READS = re.compile(r"\{([^{}]+)\}|\$\$?([A-Za-z_]\w*)")
@@ -36,6 +45,11 @@ def magic_calls(tree: ast.AST) -> Iterator[tuple[str, list[str]]]:
             found = _magic(node)
             if found:
                 yield found
+
+
+def uses_extension(source: str) -> bool:
+    """Whether a magic in a cell's source is one that some `%load_ext` has to bring."""
+    return any(name not in _OWN for name in _MAGIC.findall(source))
 
 
 def _magic(call: ast.expr) -> tuple[str, list[str]] | None:

@@ -19,12 +19,14 @@ from kaleyard.notebook.composition import composed
 from kaleyard.notebook.document import Notebook, read_notebook
 from kaleyard.pipeline import Pipeline
 from kaleyard.rules.checks import (
+    cached_functions,
     composed_notebooks,
     declarations,
     document_hygiene,
     file_access,
     imports,
     process_globals,
+    registries,
     shared_values,
     tag_usage,
     undefined_names,
@@ -45,6 +47,8 @@ READING_RULES: tuple[type[Rule[Reading]], ...] = (
     *undefined_names.RULES,
     *shared_values.RULES,
     *process_globals.RULES,
+    *cached_functions.RULES,
+    *registries.RULES,
     *declarations.RULES,
     *imports.RULES,
     *file_access.RULES,

@@ -139,6 +139,82 @@ def test_functions_that_remember_from_call_to_call_are_told(
     assert ("KY216" in codes(tmp_path, *cells)) is wanted
 
 
+RATES = "from functools import cache\nrates = [1]\n@cache\ndef total(x=0):\n    return sum(rates) + x"
+
+
+@pytest.mark.parametrize(
+    ("cells", "wanted"),
+    [
+        ([(f"{RATES}\na = total()", "step:a"), ("rates.append(2)\nprint(total())", "step:b")], True),
+        ([(f"{RATES}\na = total()\nrates.append(2)", "step:a"), ("print(total())", "step:b")], True),
+        ([(f"{RATES}\na = total()", "step:a"), ("rates = [2]", "step:b"), ("print(total())", "step:c")], True),
+        ([(f"{RATES}\na = total()", "step:a"), ("print(total.cache_info())", "step:b")], True),
+        ([(f"{RATES}\na = total()", "step:a"), ("def f(): return total()\nrates = [2]\nb = f()", "step:b")], True),
+        ([(f"{RATES}\na = total()", "step:a"), ("print(total(1), a)", "step:b")], False),
+        ([(RATES, "step:a"), ("rates.append(2)\nprint(total())", "step:b")], False),
+        ([(f"{RATES}\na = total()", "step:a"), ("rates = [2]\nprint(1)", "step:b")], False),
+        ([(f"{RATES}\na = total()", "step:a"), ("total.cache_clear()\nrates = [2]\nprint(total())", "step:b")], False),
+        ([(f"{RATES}\na = total()", "step:a"), (f"{RATES}\nprint(total())", "step:b")], False),
+    ],
+)
+def test_a_cache_that_is_out_of_date_in_the_notebook_and_empty_in_a_later_step_is_told(
+    cells: list[NotebookCells], wanted: bool, tmp_path: Path
+) -> None:
+    assert ("KY217" in codes(tmp_path, *cells)) is wanted
+
+
+META = """
+class Meta(type):
+    def __new__(mcs, *args):
+        made.append(args[0])
+        return super().__new__(mcs, *args)
+"""
+BASE = """
+class Base:
+    def __init_subclass__(cls):
+        made.append(cls)
+    def note(self):
+        log.append(self)
+"""
+MARK = """
+def mark(f):
+    made.append(f)
+    return f
+def named(name):
+    def inner(f):
+        made.append(f)
+        return f
+    return inner
+"""
+LOGGED = """
+def logged(f):
+    def inner():
+        made.append(f)
+        return f()
+    return inner
+"""
+MADE = ("made, log = [], []", "step:a")
+SHOWN = ("print(len(made), log)", "step:b")
+
+
+@pytest.mark.parametrize(
+    ("cells", "wanted"),
+    [
+        ([MADE, (META, "functions"), ("class One(metaclass=Meta): pass", "functions"), SHOWN], True),
+        ([MADE, (BASE, "functions"), ("class One(Base): pass\nclass Two(One): pass", "functions"), SHOWN], True),
+        ([MADE, (MARK, "functions"), ("@mark\ndef one(): pass", "functions"), SHOWN], True),
+        ([MADE, (MARK, "functions"), ("@named('x')\ndef one(): pass", "functions"), SHOWN], True),
+        ([MADE, (BASE, "functions"), SHOWN], False),
+        ([MADE, (LOGGED, "functions"), ("@logged\ndef one(): pass", "functions"), SHOWN], False),
+        ([(MADE[0], "functions"), (BASE, "functions"), ("class One(Base): pass", "functions"), SHOWN], False),
+    ],
+)
+def test_a_definition_of_a_shared_cell_that_enters_a_value_of_a_step_is_told(
+    cells: list[NotebookCells], wanted: bool, tmp_path: Path
+) -> None:
+    assert ("KY218" in codes(tmp_path, *cells)) is wanted
+
+
 def test_a_context_variable_set_in_a_step_is_told(tmp_path: Path) -> None:
     cells = [("from contextvars import ContextVar\nmode = ContextVar('mode', default='slow')", "functions")]
     cells += [("mode.set('fast')", "step:a"), ("print(mode.get())", "step:b")]

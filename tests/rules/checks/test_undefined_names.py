@@ -229,3 +229,49 @@ def test_a_generator_made_with_a_parameter_does_not_change_it(tmp_path: Path) ->
     cells = [("import random", "imports"), ("SEED = 1", "pipeline-parameters")]
     cells += [("dice = random.Random(SEED)\nroll = dice.random()", "step:throw"), ("print(roll, SEED)", "step:show")]
     assert found(tmp_path, *cells) == []
+
+
+def test_a_variable_of_a_method_is_no_name_of_the_notebook(tmp_path: Path) -> None:
+    base = "class Store:\n    def put(self, x):\n        self.x = x\n    def tell(self, others):\n"
+    loop = "        for o in others:\n            o.put(1)\n"
+    cells = [(f"{base}{loop}class Cold(Store): pass\nclass Ice(Cold): pass\no = Ice()", "step:a")]
+    told = {f.code for f in found(tmp_path, *cells, ("print(isinstance(o, Ice))", "step:b"))}
+    assert "KY205" not in told
+
+
+BRANCHES: dict[str, str] = {
+    "the words of a raise": "def f(x): raise Unimplemented(x)",
+    "below a return": "def f(x):\n    return x\n    print(Unimplemented)",
+    "one way of a function": "def f(x):\n    if x > 1:\n        return Unimplemented\n    return x",
+    "another way of a function": "def f(x):\n    if x < 2:\n        return x\n    else:\n        return Unimplemented",
+    "an expression of two ways": "def f(x): return x if x < 2 else Unimplemented",
+    "the words of an assert": "def f(x):\n    assert x, Unimplemented\n    return x",
+    "a handler": "def f(x):\n    try:\n        return x\n    except ValueError:\n        raise Unimplemented",
+    "a lambda": "f = lambda x: x if x < 2 else Unimplemented",
+    "a method": "class f:\n    def __init__(self, x): self.x = x\n    def area(self): raise Unimplemented()",
+    "a function inside": "def f(x):\n    def g():\n        raise Unimplemented\n    return x",
+}
+
+
+@pytest.mark.parametrize("tag", ["functions", "step:make"])
+@pytest.mark.parametrize("case", BRANCHES)
+def test_a_missing_name_where_a_call_need_not_come_is_warned_of(case: str, tag: str, tmp_path: Path) -> None:
+    """Run whole, the notebook runs to its end: the name is only looked up if the call comes there."""
+    cells = [("x = 1", "step:load"), (BRANCHES[case], tag), ("print(f(x))", "step:show")]
+    missing = [f for f in found(tmp_path, *cells) if f.code == "KY201"]
+    assert missing
+    assert not any(f.is_error for f in missing)
+
+
+@pytest.mark.parametrize("tag", ["functions", "step:make"])
+def test_a_missing_name_that_every_call_reads_is_an_error(tag: str, tmp_path: Path) -> None:
+    bodies = ["if x: print(y)\n    return y", "for n in range(x): print(y)", "try: return y\n    finally: print(x)"]
+    for body in bodies:
+        cells = [("x = 1", "step:load"), (f"def f(x):\n    {body}", tag), ("print(f(x))", "step:show")]
+        assert [f.is_error for f in found(tmp_path, *cells) if f.code == "KY201"] == [True]
+
+
+def test_a_name_that_one_call_may_read_and_another_surely_does_is_an_error(tmp_path: Path) -> None:
+    code = "def f(): raise y\ndef g(): return y\nif x: f()\nprint(g())"
+    cells = [("x = 1", "step:load"), (code, "step:show")]
+    assert [f.is_error for f in found(tmp_path, *cells) if f.code == "KY201"] == [True]

@@ -44,7 +44,9 @@ class Expressions(ast.NodeVisitor):
         self.local: list[dict[str, set[str]]] = []
         self.alias, self.held = dict(known.alias), dict(known.held)
         self.depth = self.perhaps = self.lazy = 0  # branches; expressions that may not run; lambdas
-        self.used: set[str] = set()  # functions made before whose use has been counted
+        # Functions made before whose use has been counted, and whether that use surely comes; what is surely read.
+        self.used: set[tuple[str, bool]] = set()
+        self.firm: set[str] = set()
         self.changing: set[str] = set()
         # Methods of the notebook's own classes that change their instance, and of what else it has made.
         self.methods = {m for what in known.definitions.values() for m in what.methods} | known.methods
@@ -56,11 +58,13 @@ class Expressions(ast.NodeVisitor):
     def _read(self, name: str, line: int) -> None:
         self._count(name, line)
         if name in self.names.reads and not self.lazy:
-            (self.names.loose if self.depth or self.perhaps else self.names.direct).add(name)
+            self.names.direct.update(() if self.depth or self.perhaps else (name,))
         if self._function(name) is not None:
             self.use(name, line)
 
-    def _count(self, name: str, line: int) -> None:
+    def _count(self, name: str, line: int, *, loose: bool = False) -> None:
+        if not (self.depth or self.perhaps or loose):
+            self.firm.add(name)
         if name not in self.bound:
             wanted = self.names.maybe_reads if name in self.maybe else self.names.reads
             wanted.setdefault(name, (self.cell, line))
@@ -72,14 +76,15 @@ class Expressions(ast.NodeVisitor):
         """
         reached = self._reached(name)
         ours = self.names.definitions
-        if name in self.used and not ours.keys() & reached.keys():
+        times = (name, not (self.depth or self.perhaps))
+        if times in self.used and not ours.keys() & reached.keys():
             return
-        self.used.add(name)
+        self.used.add(times)
         changed = self._changed(reached)
         for one, what in reached.items():
             for other in what.reads:
                 if one in ours or other in ours:
-                    self._count(other, line)
+                    self._count(other, line, loose=other in what.loose)
                 else:
                     self.names.through.add(other)
             for other in what.sets:
@@ -116,7 +121,7 @@ class Expressions(ast.NodeVisitor):
             for one, what in reached.items():
                 for callee, where, root in what.passes:
                     if callee in reached and root not in found[one]:
-                        parameter = _parameter(reached[callee], where)
+                        parameter = reached[callee].parameter(where)
                         if parameter in found[callee] and parameter in reached[callee].parameters:
                             found[one].add(root)
                             again = True
@@ -237,7 +242,7 @@ class Expressions(ast.NodeVisitor):
         changed = self._changed(self._reached(func.id))[func.id] & set(what.parameters)
         for where, value in arguments(node):
             name = root_name(value)
-            if name and _parameter(what, where) in changed:
+            if name and what.parameter(where) in changed:
                 self.change(name, node.lineno)
 
     def visit_IfExp(self, node: ast.IfExp) -> None:
@@ -261,7 +266,9 @@ class Expressions(ast.NodeVisitor):
         what = deferred(node)
         self.lazy += 1
         for name in what.reads:
+            self.perhaps += name in what.loose
             self.read(name, node.lineno)
+            self.perhaps -= name in what.loose
         self.lazy -= 1
         for name in what.changes:
             self.change(name, node.lineno)
@@ -291,10 +298,3 @@ class Expressions(ast.NodeVisitor):
 
     def visit_GeneratorExp(self, node: ast.GeneratorExp) -> None:
         self._comprehension(node)
-
-
-def _parameter(what: Deferred, where: int | str) -> str | None:
-    """The parameter that takes the argument given by this position or keyword."""
-    if isinstance(where, str):
-        return where
-    return what.parameters[where] if where < len(what.parameters) else None

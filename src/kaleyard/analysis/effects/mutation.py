@@ -28,13 +28,16 @@ _CHANGING_METHODS = frozenset(
     "append appendleft extend extendleft insert remove pop popleft popitem clear sort reverse rotate update "
     "setdefault add discard difference_update intersection_update symmetric_difference_update subtract "
     "move_to_end fit partial_fit fit_transform fit_predict set_params fill resize setflags partition "
-    "load_state_dict add_module register_buffer load_weights compile writelines".split()
+    "load_state_dict add_module register_buffer load_weights compile writelines "
+    "add_node add_nodes_from add_edge add_edges_from add_weighted_edges_from "
+    "remove_node remove_nodes_from remove_edge remove_edges_from clear_edges".split()
 )
 _HANDED_ON = frozenset("append appendleft extend insert remove pop popleft update setdefault add discard".split())
 # Functions that change their first argument.
 _CHANGING_FUNCTIONS = frozenset(
     "shuffle heappush heappop heapify heapreplace heappushpop insort insort_left insort_right fill_diagonal "
-    "copyto place putmask setattr delattr next".split()
+    "copyto place putmask setattr delattr next set_node_attributes set_edge_attributes add_path add_cycle "
+    "add_star".split()
 )
 # What makes a generator of random numbers, and its methods that people use, each of which moves it on.
 GENERATORS = frozenset({"default_rng", "RandomState", "Random"})
@@ -190,10 +193,16 @@ def aliases(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, set[str]]]
 
 
 def _copies(value: ast.expr) -> bool:
-    """Whether an index on the way makes a copy, as slices of lists and selections of frames do."""
+    """Whether an index on the way makes a copy, as selections of frames do.
+
+    `a[:2]` of a list is a copy as well, and of an array a view, which changes with it: who hands on both sees.
+    """
     while isinstance(value, (ast.Attribute, ast.Subscript)):
-        if isinstance(value, ast.Subscript) and not isinstance(value.slice, (ast.Constant, ast.Name, ast.UnaryOp)):
-            return True
+        if isinstance(value, ast.Subscript):
+            parts = value.slice.elts if isinstance(value.slice, ast.Tuple) else [value.slice]
+            plain = (ast.Constant, ast.Name, ast.UnaryOp, ast.Slice)
+            if not all(isinstance(part, plain) for part in parts):
+                return True
         value = value.value
     return False
 

@@ -5,13 +5,22 @@
 
 from __future__ import annotations
 
+import builtins
 from dataclasses import dataclass, field
 
 from kaleyard.analysis.effects.scopes import Deferred
 
-__all__ = ["Known", "Names", "Site"]
+__all__ = ["GIVEN", "Known", "Names", "Site"]
 
 Site = tuple[int, int]  # cell number, line in the cell
+
+# What IPython puts into every notebook's namespace, beside Python's own.
+GIVEN = frozenset(dir(builtins)) | {
+    *("display", "get_ipython", "In", "Out", "exit", "quit", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh"),
+    *("_dh", "__name__", "__builtins__", "__doc__", "__annotations__"),
+    # What IPython takes for a magic where it stands alone.
+    *("pwd", "ls", "ll", "cd", "who", "whos", "history", "clear"),
+}
 
 
 @dataclass(slots=True)
@@ -69,9 +78,9 @@ class Names:
     made before read when this code calls them; `modules` what is changed inside of imported modules; `alias` the
     names at the end that may be the same object as other names, or a part of it; `methods` those that change an
     object made here, such as a generator of random numbers. `direct` are the names of `reads` that the code itself
-    surely reads, not only a branch of it, or a function or lambda that it defines or uses; `loose` those that a
-    branch of it reads; `deletes` have no value at the end. `held` are names at the end whose value holds those of
-    other names.
+    surely reads, not only a branch of it, or a function or lambda that it defines or uses; `loose` those that only
+    a branch reads, of it or of a function that it uses; `deletes` have no value at the end. `held` are names at the
+    end whose value holds those of other names.
     """
 
     reads: dict[str, Site] = field(default_factory=dict)

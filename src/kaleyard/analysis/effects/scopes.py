@@ -10,6 +10,7 @@ import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from kaleyard.analysis.effects.branches import Branches
 from kaleyard.analysis.effects.mutation import (
     aliases,
     arguments,
@@ -26,6 +27,7 @@ from kaleyard.analysis.effects.syntax import (
     default_values,
     definition_parts,
     kept_default,
+    leaves,
     names_in,
     surely_bound,
 )
@@ -43,7 +45,8 @@ class Deferred:
     `parameters` are the function's own, in order; `changed` those whose values it changes in place. `passes` are
     the variables it hands to functions (which, to which position or keyword, the variable); `asks` the methods it
     calls on variables (the variable, the method). `methods` are those of a class that change the instance. `notes`
-    are read in annotations alone, which are not evaluated everywhere.
+    are read in annotations alone, which are not evaluated everywhere. `loose` are those of `reads` that stand only
+    where a call may never come: in a branch, in the words of a `raise`, below a `return`.
     """
 
     reads: dict[str, int] = field(default_factory=dict)
@@ -55,6 +58,13 @@ class Deferred:
     asks: frozenset[tuple[str, str]] = frozenset()
     methods: frozenset[str] = frozenset()
     notes: frozenset[str] = frozenset()
+    loose: frozenset[str] = frozenset()
+
+    def parameter(self, where: int | str) -> str | None:
+        """The parameter that takes the argument given by this position or keyword."""
+        if isinstance(where, str):
+            return where
+        return self.parameters[where] if where < len(self.parameters) else None
 
 
 def deferred(node: Function | ast.ClassDef) -> Deferred:
@@ -64,6 +74,9 @@ def deferred(node: Function | ast.ClassDef) -> Deferred:
         body.block(node.body)
         found = body.result()
         found.methods = _changing_methods(node)
+        # What its bases and its metaclass do, it does: when it is used, and when it is a base itself.
+        above = (*node.bases, *(k.value for k in node.keywords if k.arg == "metaclass"))
+        found.reads |= {b.id: b.lineno for b in above if isinstance(b, ast.Name)}
         if changes_class(node):
             found.changes = found.changes | {node.name}
         return found
@@ -71,7 +84,8 @@ def deferred(node: Function | ast.ClassDef) -> Deferred:
     args = node.args
     every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
     every += [a for a in (args.vararg, args.kwarg) if a]
-    scope.bound.update(a.arg for a in every)
+    scope.parameters.update(a.arg for a in every)
+    scope.bound |= scope.parameters
     scope.body(node.body if isinstance(node.body, list) else [ast.Expr(node.body)])
     found = scope.result()
     found.parameters = tuple(a.arg for a in every)
@@ -101,13 +115,15 @@ def _changing_methods(node: ast.ClassDef) -> frozenset[str]:
     return frozenset(changing)
 
 
-class _Scope(ast.NodeVisitor):
+class _Scope(Branches):
     """One function's or class's own scope; nested scopes hand their free names up."""
 
     def __init__(self, *, is_class: bool = False) -> None:
+        super().__init__()
         self.is_class = is_class
-        self.bound: set[str] = set()
+        self.parameters: set[str] = set()
         self.loads: dict[str, int] = {}
+        self.firm: set[str] = set()  # what is read wherever a call goes
         self.notes: set[str] = set()
         self.outer: set[str] = set()
         self.changes: set[str] = set()
@@ -118,15 +134,12 @@ class _Scope(ast.NodeVisitor):
         # Globals that the function has bound for sure: what it reads of them then is its own.
         self.settled: set[str] = set()
 
-    def block(self, body: Iterable[ast.AST]) -> None:
-        for node in body:
-            self.visit(node)
-
     def body(self, statements: Iterable[ast.stmt]) -> None:
         """The statements of a function, in the order they run."""
         for statement in statements:
             self.visit(statement)
             self.settled |= self.outer & set(surely_bound(statement))
+            self.perhaps += leaves([statement])  # what stands below never runs
 
     def result(self) -> Deferred:
         # A class's own names are attributes: its methods do not see them, so they hide nothing.
@@ -135,8 +148,11 @@ class _Scope(ast.NodeVisitor):
         self.changes = self._with_aliases(self.changes)
         found = Deferred(reads, (self.bound & self.outer) | self.nested_sets, self.changes - local)
         found.notes = frozenset(self.notes - set(reads) - local)
-        found.passes = frozenset((f, p, r) for f, p, n in self.passes for r in self._with_aliases({n}))
-        found.asks = frozenset((r, m) for n, m in self.asks for r in self._with_aliases({n}))
+        found.loose = frozenset(reads.keys() - self.firm)
+        # Variables of its own are nobody else's, but what its parameters are is its caller's.
+        own = local - self.parameters
+        found.passes = frozenset((f, p, r) for f, p, n in self.passes for r in self._with_aliases({n}) - own)
+        found.asks = frozenset((r, m) for n, m in self.asks for r in self._with_aliases({n}) - own)
         return found
 
     def _with_aliases(self, names: set[str]) -> set[str]:
@@ -156,11 +172,15 @@ class _Scope(ast.NodeVisitor):
     def load(self, name: str, line: int) -> None:
         if not (self.is_class and name in self.bound) and name not in self.settled:
             self.loads.setdefault(name, line)
+            if not self.perhaps:
+                self.firm.add(name)
 
     def nested(self, found: Deferred) -> None:
         for name, line in found.reads.items():
             if name not in self.settled:
                 self.loads.setdefault(name, line)
+                if not self.perhaps and name not in found.loose:
+                    self.firm.add(name)
         self.notes |= found.notes
         self.nested_sets |= found.sets
         self.changes |= found.changes
@@ -180,31 +200,6 @@ class _Scope(ast.NodeVisitor):
 
     def visit_Global(self, node: ast.Global) -> None:
         self.outer.update(node.names)
-
-    def visit_Import(self, node: ast.Import) -> None:
-        self.bound.update((a.asname or a.name.partition(".")[0]) for a in node.names)
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        self.bound.update((a.asname or a.name) for a in node.names)
-
-    def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
-        if node.name:
-            self.bound.add(node.name)
-        self.generic_visit(node)
-
-    def visit_MatchAs(self, node: ast.MatchAs) -> None:
-        if node.name:
-            self.bound.add(node.name)
-        self.generic_visit(node)
-
-    def visit_MatchStar(self, node: ast.MatchStar) -> None:
-        if node.name:
-            self.bound.add(node.name)
-
-    def visit_MatchMapping(self, node: ast.MatchMapping) -> None:
-        if node.rest:
-            self.bound.add(node.rest)
-        self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> None:
         self.visit(node.value)

@@ -52,7 +52,7 @@ def trace(code: Iterable[tuple[int, ast.Module]], known: Known | None = None) ->
     found = walker.names
     found.makes = walker.bound
     found.may_make = walker.maybe - walker.bound
-    found.alias, found.held = walker.alias, walker.held
+    found.alias, found.held, found.loose = walker.alias, walker.held, found.reads.keys() - walker.firm
     found.changes = {n: site for n, site in found.changes.items() if n not in walker.gone}
     found.deletes = walker.gone - walker.maybe
     return found

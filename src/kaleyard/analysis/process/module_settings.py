@@ -42,6 +42,7 @@ _OWN_WORDS = {
 _ALSO = {"seaborn": {"matplotlib"}, "tqdm": {"pandas"}}
 # Magics that set something, and the module it is seen in.
 _MAGICS = {"env": "os", "set_env": "os", "config": "matplotlib", "matplotlib": "matplotlib", "precision": "builtins"}
+_MAGICS |= {"load_ext": "IPython", "reload_ext": "IPython"}
 _SEED = re.compile(r"\w*seed\w*|set_state|setstate")
 _GENERATORS = {"numpy": "numpy", "random": "random", "torch": "torch"}
 _ALL = frozenset(_GENERATORS.values())

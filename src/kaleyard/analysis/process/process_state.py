@@ -12,6 +12,7 @@ from kaleyard.analysis.process.module_settings import ProcessSettings
 from kaleyard.analysis.process.random_draws import can_see, may_draw
 from kaleyard.analysis.resolved_steps import ResolvedSteps
 from kaleyard.analysis.step_code import StepCode, StepFlow
+from kaleyard.notebook.magics import uses_extension
 from kaleyard.runtime.contract import RANDOM_STATE
 
 __all__ = ["ProcessState"]
@@ -46,7 +47,9 @@ class ProcessState:
     def _modules(self) -> set[str]:
         """The top-level modules that the step's code and the values it takes are of."""
         inputs = (self.done.origins.modules(maker, name) for name, maker in self.flow.inputs.items())
-        return {m for u in self._units() for m in u.modules}.union(*inputs)
+        # What `%load_ext` sets is seen by the magics of extensions.
+        extensions = any(uses_extension(u.source) for u in self._units())
+        return {m for u in self._units() for m in u.modules}.union({"IPython"} if extensions else (), *inputs)
 
     def is_visible(self, modules: Collection[str]) -> bool:
         """Whether the step can see what was set in one of these modules."""

@@ -68,7 +68,7 @@ def _same_objects(one: _Parts, other: _Parts) -> bool:
 
 
 def _overlap(one: _Parts, other: _Parts, *, apart: bool = False) -> bool:
-    """Whether an array of one overlaps an array of the other; `apart`: one that is not the very same object."""
+    """Whether an array of one overlaps an array of the other; `apart`: one that the other does not hold."""
     if not one.arrays or not other.arrays:
         return False
     np = sys.modules["numpy"]  # it made the arrays
@@ -77,7 +77,8 @@ def _overlap(one: _Parts, other: _Parts, *, apart: bool = False) -> bool:
         roots.setdefault(id(_root(array)), []).append(array)
     for array in other.arrays.values():
         for candidate in roots.get(id(_root(array)), ()):
-            if apart and candidate is array:
+            # Two that both values hold are in one pickle as they would be in two.
+            if apart and id(candidate) in one.arrays and id(array) in other.arrays:
                 continue
             try:
                 if np.shares_memory(array, candidate, max_work=_MOST_WORK):
@@ -124,8 +125,15 @@ def _parts(value: object, left: int) -> tuple[_Parts, int]:
 
 def _is_changeable(item: Any) -> bool:
     """Whether it is an object of the notebook's own classes, an estimator, or a frame."""
-    own = type(item).__module__ == "__main__" and hasattr(item, "__dict__")
-    return own or hasattr(item, "_mgr") or (hasattr(item, "get_params") and hasattr(item, "fit"))
+    kind = type(item)
+    # Not asked of the object itself: its own `__getattr__` may raise, as that of a picture that was closed does.
+    own = kind.__module__ == "__main__" and _has_attributes(item)
+    is_frame = _has_attributes(item) and "_mgr" in object.__getattribute__(item, "__dict__")
+    return own or is_frame or (hasattr(kind, "get_params") and hasattr(kind, "fit"))
+
+
+def _has_attributes(item: Any) -> bool:
+    return any("__dict__" in vars(cls) for cls in type(item).__mro__)
 
 
 def _inside(item: Any) -> Iterable[Any]:

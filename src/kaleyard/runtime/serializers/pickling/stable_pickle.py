@@ -11,6 +11,7 @@ import functools
 import hashlib
 import importlib
 import io
+import pathlib
 import pickle
 import struct
 import sys
@@ -22,10 +23,12 @@ from typing import Any
 import cloudpickle
 
 from kaleyard.errors import DataError
+from kaleyard.runtime.serializers.cached_attributes import without_noted
 from kaleyard.runtime.serializers.pickling.definitions import Cached, Sent, find, fingerprint, same_version
 from kaleyard.runtime.serializers.pickling.global_reads import note_reads, noting_reads
 from kaleyard.runtime.serializers.plain import kinds
 from kaleyard.runtime.serializers.plain.encoding import dumps
+from kaleyard.runtime.serializers.step_paths import inside, outside
 
 __all__ = ["cached", "cached_property", "definition", "namespace", "pickled", "with_state"]
 
@@ -160,13 +163,14 @@ class _Pickler(_Python):  # type: ignore[misc]
             function, args = cloudpickle.Pickler.dispatch_table[typing.TypeVar](obj)
             return function, (*args[:-1], None)
         if type(obj) is functools.cached_property:
-            # Before Python 3.12 a lock stands in it.
-            return cached_property, (obj.func, obj.attrname)
+            return cached_property, (obj.func, obj.attrname)  # before Python 3.12 a lock stands in it
         if isinstance(obj, io.IOBase) and not isinstance(obj, (io.BytesIO, io.StringIO)):
             raise pickle.PicklingError("an open file stands in it")
+        if isinstance(obj, pathlib.PurePath) and inside(str(obj)) is not None:
+            return type(obj), (str(obj),)
         if isinstance(obj, memoryview):
             raise pickle.PicklingError("a memoryview stands in it")
-        return NotImplemented
+        return without_noted(obj) if Sent.compared else NotImplemented
 
     def _reduced(self, obj: Any) -> Any:
         """How to write a class or a function."""
@@ -229,9 +233,11 @@ class _Pickler(_Python):  # type: ignore[misc]
             self._write_large_bytes(code + struct.pack("<Q", raw.nbytes), raw)
 
     def save_str(self, obj: str) -> None:
-        # Equal strings are one object in this process and perhaps two in another: written as one in both.
+        # Equal strings may be two objects in another process: written as one in both.
         same = self._strings.setdefault(obj, obj)
-        if same is obj:
+        if same is obj and (place := inside(obj)) is not None:
+            self.save_reduce(outside, (place,), obj=obj)
+        elif same is obj:
             _Python.save_str(self, obj)
         else:
             self.save(same)

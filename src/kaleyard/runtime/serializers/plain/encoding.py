@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from kaleyard.errors import DataError
 from kaleyard.runtime.serializers.serializer import RefusedError, type_name
+from kaleyard.runtime.serializers.step_paths import inside, outside
 
 __all__ = ["TAG", "Decoder", "Encoder", "Kind", "dumps", "loads"]
 
@@ -58,7 +59,7 @@ class Encoder:
         """The value as JSON values."""
         cls = type(value)
         if cls is str:
-            return value if _is_plain(value) else {TAG: "str", "value": value.encode("utf-8", "surrogatepass").hex()}
+            return value if _is_plain(value) else _text(value)
         if cls is bool or value is None:
             return value
         if cls is int:
@@ -129,6 +130,8 @@ class Decoder:
         tag, value = data[TAG], data.get("value", "")
         if tag == "str":
             return bytes.fromhex(value).decode("utf-8", "surrogatepass")
+        if tag == "place":
+            return outside(value)
         if tag == "int":
             return int(value, 16)
         if tag == "float":
@@ -159,7 +162,9 @@ def _no_leaf(value: Any) -> dict[str, Any]:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text can be written as UTF-8: lone surrogates (from odd file names) cannot."""
+    """Whether a text can be written as UTF-8, lone surrogates (from odd file names) cannot; and names no place here."""
+    if inside(text) is not None:
+        return False
     if text.isascii():
         return True
     try:
@@ -167,6 +172,13 @@ def _is_plain(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _text(value: str) -> dict[str, str]:
+    place = inside(value)
+    if place is not None and _is_plain(place):
+        return {TAG: "place", "value": place}
+    return {TAG: "str", "value": value.encode("utf-8", "surrogatepass").hex()}
 
 
 def _float(value: float) -> Any:
