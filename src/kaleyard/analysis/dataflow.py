@@ -62,8 +62,7 @@ class _Resolver:
         self.entered: set[str] = set()
         # Units of shared cells that work with what the step's own cells above them make.
         self.inline: set[int] = set()
-        self.settings = done.settings[step.use]
-        self.carried = Carried(step.shared, used, step.units, self.settings)
+        self.carried = Carried(step.shared, used, step.units, done.settings[step.use])
         self.process = ProcessState(step, done, self.carried, self.flow)
         told = [p for p in step.prev if p in done.flows]
         self.before = frozenset(told).union(*(done.before[p] for p in told))
@@ -298,5 +297,6 @@ class _Resolver:
             else:
                 self.flow.setup.append(unit)
         for name in sorted(self.flow.parameters & set(self.flow.inputs)):
-            what = f"it is a parameter, which code it carries uses, and step {self.flow.inputs[name]} sets it anew"
-            self._conflict(name, (0, 1), what)
+            self._conflict(
+                name, (0, 1), f"code it carries uses this parameter, and step {self.flow.inputs[name]} sets it"
+            )

@@ -80,7 +80,7 @@ def test_names_are_read_made_and_perhaps_made(source: str, reads: str, makes: st
         ("f = a.append", "a f"),
         ("b = a\nb.append(1)", "a b"),
         ("b = a['k']\nb.append(1)", "a b"),
-        ("b = a[1:]\nb.append(1)", "b"),
+        ("b = a[1:]\nb[0] = 1", "a b"),
         ("b = c or a\nb.append(1)", "a b c"),
         ("b = a\nb = []\nb.append(1)", "b"),
         ("for b in a:\n    b.x = 1", "a b"),

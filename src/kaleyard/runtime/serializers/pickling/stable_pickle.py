@@ -1,8 +1,7 @@
 """cloudpickle, but with the same bytes for the same value, and with the notebook's own definitions looked up.
 
-A class or function of `__main__` is written by its name, with its code and the code's fingerprint beside it. The
-reader takes what its own `__main__` has by that name, so that `isinstance` and `==` hold; if there is none, or another
-definition has the name by then, it is made from the code.
+A class or function of `__main__` is written by its name, with its code and the code's fingerprint. The reader takes
+what its own `__main__` has by that name, so that `isinstance` and `==` hold, or makes it from the code.
 """
 
 from __future__ import annotations
