@@ -25,7 +25,7 @@ __all__ = ["resolve"]
 def resolve(steps: Sequence[StepCode]) -> dict[str, StepFlow]:
     """Every step's flow, by name; `steps` stand in the notebook's order.
 
-    Names nothing makes, and names several steps make, are told in the flows and raise nothing.
+    Undefined and ambiguous names are recorded in the flow, not raised.
     """
     # A step that sets a name on some paths only has to take its earlier value, but only if somebody takes the name
     # from this step; who does is known once every step has been looked at.
@@ -58,10 +58,8 @@ class _Resolver:
         self.todo: deque[tuple[Unit, bool]] = deque()
         # Inputs that code the step carries reads as it runs, with their makers.
         self.fixed: set[tuple[str, str]] = set()
-        # Names whose values of the steps hold what definitions that go along put into them.
-        self.entered: set[str] = set()
-        # Units of shared cells that work with what the step's own cells above them make.
-        self.inline: set[int] = set()
+        self.entered: set[str] = set()  # names whose values hold what definitions that go along put into them
+        self.inline: set[int] = set()  # shared units that work with what the step's own cells above them make
         self.carried = Carried(step.shared, used, step.units, done.settings[step.use])
         self.process = ProcessState(step, done, self.carried, self.flow)
         told = [p for p in step.prev if p in done.flows]
