@@ -10,7 +10,16 @@ from typing import Any
 from kaleyard.config import template_folder
 from kaleyard.errors import ProjectError
 
-__all__ = ["Range", "Room", "Size", "compatibility", "range_of", "room_for", "tool_minimum", "value"]
+__all__ = [
+    "MachineRequirements",
+    "Range",
+    "Size",
+    "compatibility",
+    "range_of",
+    "requirements_for",
+    "tool_minimum",
+    "value",
+]
 
 _FILE = "compatibility.yaml"
 
@@ -53,7 +62,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class MachineRequirements:
     """What something needs of a machine: below the minimum it does not work, below the recommendation it is tight."""
 
     minimum: Size
@@ -95,7 +104,7 @@ def tool_minimum(name: str) -> str:
     return str(compatibility()["tools"][name]["minimum"])
 
 
-def room_for(name: str) -> Room:
+def requirements_for(name: str) -> MachineRequirements:
     """What `local` runs or a `cluster` need of a machine."""
     told = compatibility()["machine"][name]
-    return Room(Size(**told["minimum"]), Size(**told["recommended"]))
+    return MachineRequirements(Size(**told["minimum"]), Size(**told["recommended"]))

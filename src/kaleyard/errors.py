@@ -32,26 +32,26 @@ __all__ = [
     "CellError",
     "CheckError",
     "DataError",
+    "ExternalError",
     "KaleyardError",
     "KernelDiedError",
-    "LostAnswerError",
+    "Location",
     "NotebookError",
-    "OutsideError",
     "ParameterError",
-    "Place",
     "ProjectError",
     "RunError",
     "StaleError",
     "StepError",
     "StepStoppedError",
     "StepTimeoutError",
+    "UnknownOutcomeError",
     "UsageError",
     "from_dict",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where something is: notebook, cell number (from 1, all cells counted) and step, as far as known."""
 
     notebook: str | None = None
@@ -70,10 +70,10 @@ class KaleyardError(Exception):
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, what: str, *, place: Place | None = None, fix: str | None = None) -> None:
+    def __init__(self, what: str, *, place: Location | None = None, fix: str | None = None) -> None:
         super().__init__(what)
         self.what = what
-        self.place = place or Place()
+        self.place = place or Location()
         self.fix = fix
 
     def __str__(self) -> str:
@@ -139,7 +139,7 @@ class CellError(StepError):
         self,
         what: str,
         *,
-        place: Place | None = None,
+        place: Location | None = None,
         fix: str | None = None,
         ename: str = "",
         evalue: str = "",
@@ -172,17 +172,17 @@ class DataError(StepError):
     """A value between steps that cannot be saved, or was not found as it was saved."""
 
 
-class OutsideError(KaleyardError):
+class ExternalError(KaleyardError):
     """Something outside is missing or refuses: disk, engine, registry, cluster."""
 
     exit_code = 4
 
 
-class AccessDeniedError(OutsideError):
+class AccessDeniedError(ExternalError):
     """A registry or server answered, and does not let us in."""
 
 
-class LostAnswerError(OutsideError):
+class UnknownOutcomeError(ExternalError):
     """A server was asked to do something, and its answer was lost."""
 
 
@@ -194,6 +194,6 @@ _STEP_ERRORS: dict[str, type[StepError]] = {
 def from_dict(data: dict[str, Any]) -> StepError:
     """The step's error that another process wrote with `to_dict`; an unknown kind becomes a StepError."""
     cls = _STEP_ERRORS.get(str(data.get("kind")), StepError)
-    place = Place(data.get("notebook"), data.get("cell"), data.get("step"))
+    place = Location(data.get("notebook"), data.get("cell"), data.get("step"))
     more = {k: str(data.get(k, "")) for k in ("ename", "evalue", "traceback")} if cls is CellError else {}
     return cls(str(data.get("what", "")), place=place, fix=data.get("fix"), **more)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from kaleyard.errors import NotebookError, Place
+from kaleyard.errors import Location, NotebookError
 
 __all__ = [
     "Cell",
@@ -184,7 +184,7 @@ class Pipeline:
             if late:
                 raise NotebookError(
                     f"step {step.name} comes after {', '.join(late)}, which does not come before it",
-                    place=Place(self.notebook, step=step.name),
+                    place=Location(self.notebook, step=step.name),
                     fix="Remove one of the `prev:` tags, or move the cells.",
                 )
             done.add(step.name)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kaleyard.compiler.dockerfile import LEFT_OUT, dockerfile
+from kaleyard.compiler.dockerfile import PRUNED_PATHS, dockerfile
 from kaleyard.config import template_folder
 from kaleyard.errors import ProjectError
 from kaleyard.pipeline import Step
@@ -101,7 +101,7 @@ def test_each_layer_has_its_own_requirements_and_the_secrets() -> None:
 def test_what_is_left_out_of_a_package_nothing_else_of_it_imports() -> None:
     folder = Path(np.__file__).parents[1]
     aside = {"tests", "third_party", "conftest.py", "_precompute"}  # the last: how SciPy's authors made its tables
-    for name, patterns in LEFT_OUT.items():
+    for name, patterns in PRUNED_PATHS.items():
         for pattern in patterns:
             gone = [p for p in folder.glob(pattern) if p.is_dir()]
             assert gone or name == "pyarrow", pattern

@@ -28,7 +28,7 @@ from kaleyard.config import Project
 from kaleyard.diagnosis import machine, services
 from kaleyard.diagnosis import probe as checking
 from kaleyard.diagnosis import purposes as findings
-from kaleyard.diagnosis.probe import Finding, Machine, State
+from kaleyard.diagnosis.probe import Machine, ProbeResult, State
 from kaleyard.diagnosis.purposes import CHECKS, PURPOSES, diagnose
 from kaleyard.errors import ProjectError, UsageError
 
@@ -100,7 +100,7 @@ def server(answers: Mapping[str, tuple[int, str]], *, date: str = "") -> Iterato
         one.server_close()
 
 
-def look(name: str, project: Path, purpose: str = "local", registry: str = "127.0.0.1:1") -> Finding:
+def look(name: str, project: Path, purpose: str = "local", registry: str = "127.0.0.1:1") -> ProbeResult:
     return CHECKS[name]().look(Machine(Project(project, registry=registry), purpose))
 
 
@@ -339,7 +339,7 @@ def test_what_hangs_is_told_as_silent_and_keeps_nobody_waiting(
     released = threading.Event()
 
     class Hangs(services.RegistryAnswers):
-        def look(self, machine: Machine) -> Finding:
+        def look(self, machine: Machine) -> ProbeResult:
             del machine
             released.wait()
             return self.found("fine", "late")

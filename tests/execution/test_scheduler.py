@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import kaleyard
-from kaleyard.errors import CheckError, NotebookError, OutsideError, ParameterError, UsageError
+from kaleyard.errors import CheckError, ExternalError, NotebookError, ParameterError, UsageError
 from kaleyard.records.run_record import Run
 from kaleyard.reporting.console import SilentReporter
 from notebook_builder import notebook
@@ -191,5 +191,5 @@ def test_what_is_no_python_notebook_with_steps_is_refused(project: Path, content
 def test_a_runs_folder_that_cannot_be_written_is_said_and_nothing_starts(project: Path) -> None:
     path = notebook(project / "notebooks" / "a.ipynb", ("a = 1", "step:one"))
     (project / "runs").write_text("a file", encoding="utf-8")
-    with pytest.raises(OutsideError, match="cannot be written"):
+    with pytest.raises(ExternalError, match="cannot be written"):
         run(path)

@@ -21,7 +21,7 @@ import pytest
 import kaleyard as verbs
 from build_place import Place, needed, tiny
 from container_engine import Engine, locked
-from kaleyard.errors import CheckError, OutsideError, UsageError
+from kaleyard.errors import CheckError, ExternalError, UsageError
 
 pytest_plugins = ["engine", "build_fixtures", "small_disk"]
 engines = pytest.mark.engine
@@ -33,7 +33,7 @@ def test_a_tag_with_other_content_is_an_error_and_names_nothing(place: Place, en
     (plan,) = verbs.build(place.root / "notebooks/demo.ipynb", registry=place.registry, dry_run=True)
     engine.ask("tag", place.base, plan.steps[name].name)
     engine.ask("push", plan.steps[name].name)
-    with pytest.raises(OutsideError, match=r"exists with other content.*\n.*Delete that tag"):
+    with pytest.raises(ExternalError, match=r"exists with other content.*\n.*Delete that tag"):
         place.build()
     assert not (place.root / "build").exists()
 
@@ -48,7 +48,7 @@ def test_a_registry_that_is_lost_half_way_through_a_push_is_told_and_nothing_is_
         place.registry = f"{proxy}/{path}"
         fail.set()
         with locked("podman"):
-            with pytest.raises(OutsideError, match=rf"step {name}: pushing .*its last lines"):
+            with pytest.raises(ExternalError, match=rf"step {name}: pushing .*its last lines"):
                 place.build(builder=builder)
             assert not (place.root / "build").exists()
             fail.clear()
@@ -84,7 +84,7 @@ def test_who_is_logged_in_pushes_and_the_password_is_nowhere(
     name = tiny(place, time.time_ns())
     for password in (None, "another"):
         log_in(home, guarded, password)
-        with locked(builder), pytest.raises(OutsideError, match=r"(?s)docker login|log in") as refusal:
+        with locked(builder), pytest.raises(ExternalError, match=r"(?s)docker login|log in") as refusal:
             place.build(builder=builder)
         assert refusal.value.exit_code == 4
         assert not (place.root / "build").exists()
@@ -163,7 +163,7 @@ def test_ctrl_c_ends_the_builder_too(place: Place) -> None:
 
 
 def test_a_registry_that_is_down_is_told_before_any_builder_starts(bare: Place) -> None:
-    with pytest.raises(OutsideError, match="does not answer") as caught:
+    with pytest.raises(ExternalError, match="does not answer") as caught:
         bare.build(builder="none-is-asked-for")
     assert caught.value.exit_code == 4
     assert not (bare.root / "build").exists()
@@ -202,7 +202,7 @@ def test_a_notebook_with_findings_is_not_built(bare: Place) -> None:
 @pytest.mark.parametrize("name", ["$(touch evil)", "a;b&c", "ünï cödé", "--help", 'it\'s "so"'])
 def test_a_hostile_notebook_name_is_only_a_name(bare: Place, name: str) -> None:
     path = bare.write(("a = 1", "step:only"), name=name)
-    with pytest.raises(OutsideError, match="does not answer"):
+    with pytest.raises(ExternalError, match="does not answer"):
         verbs.build(path, registry=bare.registry)
     assert not list(bare.root.rglob("evil*.txt"))
 
@@ -215,7 +215,7 @@ def test_a_registry_whose_disk_is_full_is_told_and_nothing_is_named(place: Place
 
     with serving_registry(small) as address, locked(builder):
         place.registry = f"{address}/team"
-        with pytest.raises(OutsideError, match=rf"step {name}: pushing") as refusal:
+        with pytest.raises(ExternalError, match=rf"step {name}: pushing") as refusal:
             place.build(builder=builder)
     assert refusal.value.exit_code == 4
     assert not (place.root / "build").exists()
@@ -236,7 +236,7 @@ def test_a_project_on_a_full_disk_gets_no_half_written_package(
     filler = small / "filler"
     with suppress(OSError):
         filler.write_bytes(bytes(4_000_000))
-    with pytest.raises(OutsideError, match="No space left"):
+    with pytest.raises(ExternalError, match="No space left"):
         place.build()
     assert place.package() == before
     assert not list((moved / "build").rglob("*.part"))

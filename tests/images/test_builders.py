@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kaleyard.errors import KaleyardError, OutsideError, UsageError
+from kaleyard.errors import ExternalError, KaleyardError, UsageError
 from kaleyard.images.build_commands import Commands
-from kaleyard.images.builders import BUILDERS, Order, find_builder
+from kaleyard.images.builders import BUILDERS, BuildRequest, find_builder
 
 GOOD = {
     "docker": 'case "$1" in buildx) exit 1;; --version) echo "Docker version 20.10";; *) exit 0;; esac',
@@ -55,7 +55,7 @@ def test_the_first_that_works_is_taken(tools: Path) -> None:
 
 def test_a_docker_that_cannot_build_hides_none_that_can(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(tools, "docker", 'case "$1" in --version) echo "Docker version 28.1";; buildx) exit 1;; esac')
-    with pytest.raises(OutsideError, match="buildx plugin is missing"):
+    with pytest.raises(ExternalError, match="buildx plugin is missing"):
         find_builder("docker", Commands())
     other = program(tools.parent / "other", "docker", GOOD["docker"])
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{other.parent}")
@@ -65,8 +65,8 @@ def test_a_docker_that_cannot_build_hides_none_that_can(tools: Path, monkeypatch
 @pytest.mark.parametrize(
     ("name", "error", "words"),
     [
-        (None, OutsideError, r"no builder is installed.*\n.*Install one: docker .*podman or buildah"),
-        ("podman", OutsideError, r"the builder podman is not installed\n.*Install podman"),
+        (None, ExternalError, r"no builder is installed.*\n.*Install one: docker .*podman or buildah"),
+        ("podman", ExternalError, r"the builder podman is not installed\n.*Install podman"),
         ("kaniko", UsageError, r"there is no builder kaniko\n.*docker, podman, buildah"),
     ],
 )
@@ -81,8 +81,8 @@ def test_a_build_that_fails_shows_its_last_twenty_lines_and_what_to_do(tools: Pa
     lines = " ".join(map(str, range(40)))
     build = f"for n in {lines}; do echo line $n; done; echo 'write /x: no space left on device' >&2; exit 1"
     program(tools, "podman", f'case "$1" in build) {build};; esac')
-    with pytest.raises(OutsideError, match="the build failed") as caught:
-        find_builder("podman", Commands()).build(Order("localhost/x:1", tmp_path))
+    with pytest.raises(ExternalError, match="the build failed") as caught:
+        find_builder("podman", Commands()).build(BuildRequest("localhost/x:1", tmp_path))
     told = str(caught.value)
     assert "line 39" in told
     assert "line 21" in told
@@ -93,7 +93,7 @@ def test_a_build_that_fails_shows_its_last_twenty_lines_and_what_to_do(tools: Pa
 def test_nothing_of_an_order_reaches_a_shell(tools: Path, tmp_path: Path) -> None:
     program(tools, "podman", f'case "$1" in build) printf "%s\\n" "$@" > {tmp_path}/words;; esac')
     hostile = "$(touch /tmp/kaleyard-evil);`id` 'x' \"y\" --flag"
-    find_builder("podman", Commands()).build(Order("localhost/x:1", tmp_path, {"SOURCE": hostile}))
+    find_builder("podman", Commands()).build(BuildRequest("localhost/x:1", tmp_path, {"SOURCE": hostile}))
     assert f"SOURCE={hostile}" in (tmp_path / "words").read_text().splitlines()
 
 
@@ -105,7 +105,7 @@ def test_stopping_ends_the_command_and_all_it_started(tmp_path: Path) -> None:
     def work() -> None:
         try:
             commands.run([sys.executable, "-c", script], "the build")
-        except OutsideError as error:
+        except ExternalError as error:
             caught.append(error)
 
     thread = threading.Thread(target=work)
@@ -122,5 +122,5 @@ def test_stopping_ends_the_command_and_all_it_started(tmp_path: Path) -> None:
     assert not thread.is_alive()
     assert "was stopped" in str(caught[0])
     assert not psutil.wait_procs(ours, timeout=10)[1]
-    with pytest.raises(OutsideError, match="was stopped"):
+    with pytest.raises(ExternalError, match="was stopped"):
         commands.run(["true"], "another")

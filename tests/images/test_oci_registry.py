@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kaleyard.errors import OutsideError, ProjectError
+from kaleyard.errors import ExternalError, ProjectError
 from kaleyard.images import oci_registry as registries
 from kaleyard.images.credentials import Credentials, find_credentials
 from kaleyard.images.oci_registry import Registry, is_loopback, split_repository
@@ -155,7 +155,7 @@ def test_wrong_or_no_credentials_are_told_and_never_shown(
     with served(kind) as host:
         if password:
             log_in(tmp_path, host, password)
-        with pytest.raises(OutsideError, match=rf"refuses team/demo \(401\): .*{words}.*\n.*docker login") as caught:
+        with pytest.raises(ExternalError, match=rf"refuses team/demo \(401\): .*{words}.*\n.*docker login") as caught:
             Registry(host).digest("team/demo", "one")
     assert "wrong-word" not in str(caught.value)
     assert base64.b64encode(b"me:wrong-word").decode() not in str(caught.value)
@@ -167,13 +167,13 @@ def test_a_password_is_sent_to_no_token_service_in_the_clear(tmp_path: Path) -> 
 
     with served(answer) as host:
         log_in(tmp_path, host)
-        with pytest.raises(OutsideError, match="refuses"):
+        with pytest.raises(ExternalError, match="refuses"):
             Registry(host).digest("team/demo", "one")
 
 
 @pytest.mark.parametrize(("code", "words"), [(403, r"refuses team/demo \(403\)"), (500, "answers 500"), (429, "429")])
 def test_a_registry_that_refuses_is_told_with_its_code(code: int, words: str) -> None:
-    with served(lambda _: (code, {}, b"{}")) as host, pytest.raises(OutsideError, match=words) as caught:
+    with served(lambda _: (code, {}, b"{}")) as host, pytest.raises(ExternalError, match=words) as caught:
         Registry(host).digest("team/demo", "one")
     assert caught.value.exit_code == 4
     assert host in str(caught.value)
@@ -183,7 +183,7 @@ def test_a_registry_that_is_down_is_told_with_what_to_do() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(OutsideError, match=rf"{host} does not answer: .*refused.*\n.*--registry"):
+    with pytest.raises(ExternalError, match=rf"{host} does not answer: .*refused.*\n.*--registry"):
         Registry(host).digest("team/demo", "one")
 
 
@@ -198,12 +198,12 @@ def test_a_registry_that_hangs_up_in_the_middle_of_an_answer_is_told() -> None:
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
 
     threading.Thread(target=answer, daemon=True).start()
-    with server, pytest.raises(OutsideError, match="does not answer"):
+    with server, pytest.raises(ExternalError, match="does not answer"):
         Registry(f"127.0.0.1:{server.getsockname()[1]}").manifest("team/demo", "one")
 
 
 def test_what_is_no_registry_is_told() -> None:
-    with served(lambda _: (200, {}, b"<html>")) as host, pytest.raises(OutsideError, match="is it a registry"):
+    with served(lambda _: (200, {}, b"<html>")) as host, pytest.raises(ExternalError, match="is it a registry"):
         Registry(host).digest("team/demo", "one")
 
 

@@ -11,8 +11,8 @@ import kaleyard as verbs
 from build_place import CELLS, Place, blobs, get, needed, tiny
 from container_engine import Engine, locked
 from kaleyard.config import find_project
-from kaleyard.errors import OutsideError
-from kaleyard.images.build_options import Options
+from kaleyard.errors import ExternalError
+from kaleyard.images.build_options import BuildOptions
 from kaleyard.images.pipeline_images import build_images, local_images
 
 pytest_plugins = ["engine", "build_fixtures"]
@@ -72,7 +72,7 @@ def test_a_step_image_is_small_and_runs_for_anybody_without_network_on_a_read_on
     place: Place, engine: Engine
 ) -> None:
     pipeline, project = verbs.read(place.root / "notebooks/demo.ipynb"), find_project(place.root)
-    image = local_images(pipeline, project, Options(secrets=place.secrets))["fit"]
+    image = local_images(pipeline, project, BuildOptions(secrets=place.secrets))["fit"]
     assert int(engine.ask("image", "inspect", "--format", "{{.Size}}", image)) <= 500_000_000
     confined = ["--network", "none", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--user", "12345"]
     code = (
@@ -92,7 +92,7 @@ def test_a_step_image_is_small_and_runs_for_anybody_without_network_on_a_read_on
 def test_local_images_are_built_once(place: Place, engine: Engine) -> None:
     place.write(("a = 1", "step:only"), (f"b = {time.time_ns()}", ""))
     pipeline, project = verbs.read(place.root / "notebooks/demo.ipynb"), find_project(place.root)
-    options = Options(push=False, secrets=place.secrets)
+    options = BuildOptions(push=False, secrets=place.secrets)
     assert build_images(pipeline, project, options).steps["only"].state == "built"
     assert build_images(pipeline, project, options).steps["only"].state == "there"
     assert not (place.root / "build").exists()
@@ -125,7 +125,7 @@ def test_a_platform_is_built_for_and_one_that_cannot_be_is_told(place: Place, en
     for builder in ("docker", "podman", "buildah"):
         with (
             locked(builder),
-            pytest.raises(OutsideError, match=r"(?s)the build failed.*base image is for .*, not for s390x"),
+            pytest.raises(ExternalError, match=r"(?s)the build failed.*base image is for .*, not for s390x"),
         ):
             place.build(platform="linux/s390x", builder=needed(builder))
 

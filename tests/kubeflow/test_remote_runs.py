@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 import kaleyard
 from kaleyard.cli import cli
-from kaleyard.errors import OutsideError, UsageError
+from kaleyard.errors import ExternalError, UsageError
 from kaleyard.kubeflow import client as connection
 from kaleyard.reporting.console import SilentReporter
 from kfp_server import Kfp, run_at, serving_kfp
@@ -144,7 +144,7 @@ def test_a_server_that_stumbles_is_asked_again_and_one_that_is_gone_is_told(
     assert len(kaleyard.runs(remote=True).runs) == 250
     assert kfp.faults == []
     monkeypatch.setenv("KALEYARD_KFP_HOST", "http://127.0.0.1:9")
-    with pytest.raises(OutsideError, match=r"does not answer \(listing the runs\)"):
+    with pytest.raises(ExternalError, match=r"does not answer \(listing the runs\)"):
         kaleyard.runs(remote=True)
 
 

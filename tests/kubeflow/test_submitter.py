@@ -21,12 +21,12 @@ import kaleyard
 from kaleyard.cli import cli
 from kaleyard.compiler.image_recipe import pipeline_recipes
 from kaleyard.config import find_project
-from kaleyard.errors import KaleyardError, OutsideError, ParameterError, StaleError, UsageError
+from kaleyard.errors import ExternalError, KaleyardError, ParameterError, StaleError, UsageError
 from kaleyard.kubeflow import client as connection
 from kaleyard.kubeflow import submitter as submit
 from kaleyard.kubeflow import watch
 from kaleyard.kubeflow.package_store import publish
-from kaleyard.records.image_record import Built, StepImage
+from kaleyard.records.image_record import BuiltPipeline, StepImage
 from kaleyard.reporting.console import SilentReporter
 from kaleyard.rules.checker import load_pipeline
 from kaleyard.runtime.terminal_text import without_escapes
@@ -75,7 +75,7 @@ def build(path: Path) -> None:
     recipes = pipeline_recipes(pipeline, project)
     digest = f"sha256:{'1' * 64}"
     images = {n: StepImage(n, r.repository, r.tag, r.key, digest) for n, r in recipes.items()}
-    publish(pipeline, project, Built(pipeline.name, recipes, images))
+    publish(pipeline, project, BuiltPipeline(pipeline.name, recipes, images))
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def test_a_server_of_another_version_is_told(path: Path, kfp: Kfp, version: str,
     kfp.version = version
     done = command()
     if version == "2.15.2":
-        assert isinstance(done.exception, OutsideError)
+        assert isinstance(done.exception, ExternalError)
         assert words in str(done.exception)
         assert kfp.things["experiments"] == []
     else:

@@ -13,7 +13,7 @@ import pytest
 
 import kaleyard
 from kaleyard.cli import cli
-from kaleyard.errors import OutsideError, ProjectError
+from kaleyard.errors import ExternalError, ProjectError
 from kaleyard.project_template.three_way_merge import merge_trees
 from template_repository import PROJECT, commit_all, copy_repository, git
 
@@ -251,7 +251,7 @@ def test_a_project_without_its_one_wheel_is_refused(project: Path, found: str) -
 
 
 def test_a_repository_that_cannot_be_cloned_is_named(project: Path, tmp_path: Path) -> None:
-    with pytest.raises(OutsideError, match="cannot be cloned"):
+    with pytest.raises(ExternalError, match="cannot be cloned"):
         kaleyard.update(project, source=str(tmp_path / "nowhere"))
     assert git(project, "status", "--porcelain") == ""
 

@@ -23,7 +23,7 @@ from packaging.specifiers import SpecifierSet
 from test_project_update import command
 
 import kaleyard
-from kaleyard.errors import OutsideError, UsageError
+from kaleyard.errors import ExternalError, UsageError
 from kaleyard.project_template.template_rendering import questions
 from kaleyard.project_template.wheel import write_wheel
 from template_repository import PROJECT, copy_repository
@@ -134,7 +134,7 @@ def test_a_folder_that_exists_is_never_touched(tmp_path: Path, monkeypatch: pyte
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(OutsideError, match="cannot be made"):
+    with pytest.raises(ExternalError, match="cannot be made"):
         kaleyard.new(tmp_path / "file" / "project")
 
 

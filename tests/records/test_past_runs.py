@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 import kaleyard
 from kaleyard.cli.runs import logs, runs
-from kaleyard.errors import OutsideError, UsageError
+from kaleyard.errors import ExternalError, UsageError
 from kaleyard.records.past_runs import PastRun, compare
 from kaleyard.records.run_record import Run
 from kaleyard.reporting.console import SilentReporter
@@ -105,7 +105,7 @@ def test_a_broken_record_is_told_of_and_hides_no_other_run(
     shown = at(monkeypatch, root, runs)
     assert len(shown.stdout.splitlines()) == 3
     assert f"warning: {root / 'runs' / 'small' / made[1][0].id}: run.json cannot be read" in shown.stderr
-    with pytest.raises(OutsideError, match="cannot be read"):
+    with pytest.raises(ExternalError, match="cannot be read"):
         kaleyard.compare_runs(f"small/{made[1][0].id}", folder=root)
 
 
@@ -220,7 +220,7 @@ def test_logs_of_a_step_that_is_not_there_name_those_that_are(made: tuple[Path, 
 def test_logs_that_are_gone_say_so(made: tuple[Path, list[Run]], tmp_path: Path) -> None:
     root = copied(made, tmp_path)
     (root / "runs" / "small" / made[1][0].id / "steps" / "one" / "log.txt").unlink()
-    with pytest.raises(OutsideError, match=r"log\.txt cannot be read"):
+    with pytest.raises(ExternalError, match=r"log\.txt cannot be read"):
         kaleyard.logs(made[1][0].id, "one", folder=root)
 
 

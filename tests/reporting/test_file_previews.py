@@ -20,7 +20,7 @@ from click.testing import CliRunner
 import kaleyard
 from kaleyard.cli import cli
 from kaleyard.config import Project, find_project
-from kaleyard.errors import OutsideError, ProjectError
+from kaleyard.errors import ExternalError, ProjectError
 from kaleyard.execution import file_delivery as delivering
 from kaleyard.execution.file_delivery import LEDGER, DeliveringReporter, Delivery, deliver
 from kaleyard.jupyter.notebook_reporter import NotebookReporter
@@ -272,7 +272,7 @@ def test_what_was_kept_stands_in_the_run_and_its_report(tmp_path: Path) -> None:
 
 def test_a_disk_that_delivering_filled_does_not_fail_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(self: Run) -> None:
-        raise OutsideError("run.json cannot be written: No space left on device", fix="Free the disk.")
+        raise ExternalError("run.json cannot be written: No space left on device", fix="Free the disk.")
 
     run = make(tmp_path, one={"a.txt": b"1"})
     monkeypatch.setattr(Run, "save", full)

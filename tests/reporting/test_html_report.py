@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pytest
 from bs4 import BeautifulSoup
 
-from kaleyard.errors import CellError, OutsideError, Place
+from kaleyard.errors import CellError, ExternalError, Location
 from kaleyard.pipeline import Cell, Input, Parameter, Pipeline, Step
 from kaleyard.records.run_record import Artifact, Run, StepRun, load_run
 from kaleyard.reporting.html_report import write_report
@@ -75,7 +75,7 @@ def failed(folder: Path) -> Run:
     run = make(folder)
     error = CellError(
         "ValueError: no rows & <none>",
-        place=Place("notebooks/penguins.ipynb", 7, "train"),
+        place=Location("notebooks/penguins.ipynb", 7, "train"),
         fix="Give it rows.",
         traceback="\x1b[0;31mValueError\x1b[0m: <no> rows\n  line two",
     )
@@ -239,5 +239,5 @@ def test_pictures_are_bounded(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_an_outside_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutsideError, match="cannot be written"):
+    with pytest.raises(ExternalError, match="cannot be written"):
         write_report(make(tmp_path / "file" / "nowhere"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kaleyard.runtime.memory_limit import exceeded_limit, told_size
+from kaleyard.runtime.memory_limit import exceeded_limit, memory_size
 
 FIRST = ("memory/memory.oom_control", "memory/memory.limit_in_bytes")
 SECOND = ("memory.events", "memory.max")
@@ -40,4 +40,4 @@ def test_where_nothing_is_told_no_limit_is_exceeded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("number", "words"), [(300 << 20, "300Mi"), (4 << 30, "4Gi"), (1000, "1000 bytes")])
 def test_a_size_is_told_as_in_a_tag(number: int, words: str) -> None:
-    assert told_size(number) == words
+    assert memory_size(number) == words

@@ -24,7 +24,7 @@ from kaleyard.compiler.pipeline_package import package_yaml, task_names
 from kaleyard.config import Project, find_project
 from kaleyard.execution.executors.container import ContainerExecutor
 from kaleyard.execution.executors.process import ProcessExecutor
-from kaleyard.execution.scheduler import Options, Runner
+from kaleyard.execution.scheduler import RunOptions, Scheduler
 from kaleyard.execution.task import Executor
 from kaleyard.pipeline import Pipeline
 from kaleyard.records.run_record import Run
@@ -53,8 +53,10 @@ class Housing:
     def run(self, executor: Executor) -> Run:
         """The pipeline run with nothing cached."""
         with executor:
-            told = Options(cache=False)
-            done = Runner(self.pipeline, self.project, self.pipeline.defaults(), executor, SilentReporter(), told).run()
+            told = RunOptions(cache=False)
+            done = Scheduler(
+                self.pipeline, self.project, self.pipeline.defaults(), executor, SilentReporter(), told
+            ).run()
         assert done.state == "done", [step.error for step in done.steps.values()]
         return done
 

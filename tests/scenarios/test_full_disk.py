@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import kaleyard
-from kaleyard.errors import OutsideError
+from kaleyard.errors import ExternalError
 from kaleyard.records.run_record import Run
 from kaleyard.reporting.console import SilentReporter
 from notebook_builder import notebook
@@ -66,7 +66,7 @@ def test_a_disk_without_any_room_stops_the_run_before_it_starts(
     (small / "runs").mkdir()
     (small / "filler").write_bytes(bytes(4 * 1024 * 1024 - 8192))
     monkeypatch.setenv("KALEYARD_RUNS", str(small / "runs"))
-    with pytest.raises(OutsideError, match="No space left on device") as refusal:
+    with pytest.raises(ExternalError, match="No space left on device") as refusal:
         run(path)
     assert refusal.value.exit_code == 4
     assert not [name for name in files(small) if name.endswith(".part")]

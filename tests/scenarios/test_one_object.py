@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from kaleyard.runtime.exchange.aliases import shared_parts
-from kaleyard.runtime.serializers.pickling.definitions import Sent
+from kaleyard.runtime.serializers.pickling.definitions import LoadedDefinitions
 from kaleyard.runtime.serializers.pickling.stable_pickle import pickled
 from kernels_unneeded import assert_same
 from notebook_builder import NotebookCells
@@ -156,7 +156,7 @@ def test_one_object_under_several_names_stays_one(case: str, tmp_path: Path) -> 
 
 def test_what_a_library_notes_in_an_object_that_is_read_is_no_change_of_it() -> None:
     graph = nx.path_graph(3)
-    with Sent.comparing():
+    with LoadedDefinitions.comparing():
         before = pickled(graph)
         assert len(graph[1]) == 2
         assert "adj" in vars(graph)

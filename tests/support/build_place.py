@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 import kaleyard as verbs
-from kaleyard.records.image_record import Built
+from kaleyard.records.image_record import BuiltPipeline
 from notebook_builder import notebook
 
 ACCEPT = "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"
@@ -38,7 +38,7 @@ class Place:
     def write(self, *cells: tuple[str, str], name: str = "demo") -> Path:
         return notebook(self.root / "notebooks" / f"{name}.ipynb", *(cells or CELLS))
 
-    def build(self, **options: Any) -> Built:
+    def build(self, **options: Any) -> BuiltPipeline:
         told = {"registry": self.registry, "secrets": self.secrets} | options
         (built,) = verbs.build(self.root / "notebooks/demo.ipynb", **told)
         return built

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from kaleyard.config import Project
-from kaleyard.images.build_options import Options
+from kaleyard.images.build_options import BuildOptions
 from kaleyard.images.pipeline_images import local_images
 from kaleyard.pipeline import Pipeline
 
@@ -53,7 +53,7 @@ def locked(name: str) -> Iterator[None]:
 def images(engine: Engine, pipeline: Pipeline, project: Project) -> dict[str, str]:
     """The steps' images by step name, those built that the engine does not have."""
     with locked("build"):
-        return local_images(pipeline, project, Options(engine.kind, secrets=secrets()))
+        return local_images(pipeline, project, BuildOptions(engine.kind, secrets=secrets()))
 
 
 def settings(folder: Path, base: str, registry: str = "127.0.0.1:1") -> None:

@@ -108,7 +108,7 @@ def kernel() -> Iterator[dict[str, Any]]:
     names = vars(module)
     names["display"] = print
     pickling._made.cache_clear()
-    definitions.Sent.known.clear()
+    definitions.LoadedDefinitions.known.clear()
     cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.clear()
     cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS.clear()
     before = sys.modules["__main__"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kaleyard.analysis.notebook_analysis import Reading, read
+from kaleyard.analysis.notebook_analysis import NotebookAnalysis, read
 from kaleyard.config import Project
 from kaleyard.pipeline import Pipeline
 from kaleyard.rules.checker import load_pipeline
@@ -49,7 +49,7 @@ def notebook(path: Path, *cells: NotebookCells, metadata: dict[str, Any] | None 
     return path
 
 
-def reading(folder: Path, *cells: NotebookCells) -> Reading:
+def reading(folder: Path, *cells: NotebookCells) -> NotebookAnalysis:
     """The cells as `reader.read` reads them, in `folder` as a project of its own."""
     return read(notebook(folder / "nb.ipynb", *cells), Project(folder.resolve()))
 

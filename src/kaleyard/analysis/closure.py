@@ -5,33 +5,35 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-from kaleyard.analysis.effects.code_fragments import Unit
+from kaleyard.analysis.effects.code_fragments import CodeFragment
 from kaleyard.analysis.effects.mutation import changed_roots
 from kaleyard.analysis.effects.syntax import default_values, makes_class
 from kaleyard.analysis.process.module_settings import ProcessSettings
 from kaleyard.analysis.step_code import StepCode
 
-__all__ = ["Carried", "classes_with_data", "empty_registry", "is_class", "keeps_state"]
+__all__ = ["Closure", "classes_with_data", "empty_registry", "is_class", "keeps_state"]
 
 
 _MAKING = frozenset({"list", "dict", "set", "defaultdict", "OrderedDict", "Counter", "deque", "int"})
 
 
-class Carried:
+class Closure:
     """What one step carries, chosen from the units of its notebook's `imports` and `functions` cells, and of steps.
 
     `used` are the names that the notebook's code reads, `own` the units of the step itself.
     """
 
-    def __init__(self, shared: Sequence[Unit], used: set[str], own: Sequence[Unit], settings: ProcessSettings) -> None:
+    def __init__(
+        self, shared: Sequence[CodeFragment], used: set[str], own: Sequence[CodeFragment], settings: ProcessSettings
+    ) -> None:
         self.shared = shared
         self.settings = settings
         self.used = used
         self.own = frozenset(m for unit in own for m in unit.modules)
-        self.taken: dict[int, Unit] = {}
+        self.taken: dict[int, CodeFragment] = {}
         self._ours = frozenset(id(u) for u in shared)
-        self._makers: dict[str, list[Unit]] = {}
-        self._givers: dict[str, list[Unit]] = {}
+        self._makers: dict[str, list[CodeFragment]] = {}
+        self._givers: dict[str, list[CodeFragment]] = {}
         for unit in shared:
             for name in unit.names.makes | unit.names.may_make:
                 self._makers.setdefault(name, []).append(unit)
@@ -39,27 +41,27 @@ class Carried:
                 self._givers.setdefault(name, []).append(unit)
         self._loose = [u for u in shared if self._has_effect(u) or u.is_effect or self._is_unused_import(u)]
 
-    def take(self, unit: Unit) -> bool:
+    def take(self, unit: CodeFragment) -> bool:
         """Carry the unit; whether it is new."""
         new = id(unit) not in self.taken
         self.taken[id(unit)] = unit
         return new
 
-    def has(self, unit: Unit) -> bool:
+    def has(self, unit: CodeFragment) -> bool:
         """Whether the unit is carried already."""
         return id(unit) in self.taken
 
-    def is_shared(self, unit: Unit) -> bool:
+    def is_shared(self, unit: CodeFragment) -> bool:
         """Whether the unit stands in one of the notebook's shared cells."""
         return id(unit) in self._ours
 
-    def maker(self, name: str, before: int, unless: Unit | None = None) -> Unit | None:
+    def maker(self, name: str, before: int, unless: CodeFragment | None = None) -> CodeFragment | None:
         """The shared unit that makes the name: the last in a cell above `before`, else the last below."""
         makers = [u for u in self._makers.get(name, ()) if u is not unless]
         above = [u for u in makers if u.cell < before]
         return (above or makers or [None])[-1]  # type: ignore[list-item]
 
-    def companions(self, unit: Unit, before: int) -> Iterator[Unit]:
+    def companions(self, unit: CodeFragment, before: int) -> Iterator[CodeFragment]:
         """Shared units that bind or change the same names (a fallback import, say): one without the other misleads."""
         if not self.is_shared(unit):
             return
@@ -69,7 +71,7 @@ class Carried:
                 if other is not unit and near and not other.is_effect:
                     yield other
 
-    def remade(self, own: Sequence[Unit], start: int, names: Collection[str]) -> Iterator[Unit]:
+    def remade(self, own: Sequence[CodeFragment], start: int, names: Collection[str]) -> Iterator[CodeFragment]:
         """Shared units between a step's own cells that make anew what it uses below them.
 
         `own` are the step's units, `names` those that it needs from elsewhere. What only such a unit makes can as well
@@ -87,11 +89,11 @@ class Carried:
                     yield unit
                     break
 
-    def always(self) -> Iterator[Unit]:
+    def always(self) -> Iterator[CodeFragment]:
         """Units that go with every step: a star import may give any name, and `__future__` is for all code below."""
         return (u for u in self.shared if u.names.star or "__future__" in u.modules)
 
-    def effects(self, before: int, is_visible: Callable[[Collection[str]], bool]) -> Iterator[Unit]:
+    def effects(self, before: int, is_visible: Callable[[Collection[str]], bool]) -> Iterator[CodeFragment]:
         """Statements of shared cells run for their effect that go along: where the step can see what they do.
 
         That is where it has a value they change, or modules they use (`pd.set_option`, also inside of a function);
@@ -113,34 +115,34 @@ class Carried:
                 if loose or any(id(m) in self.taken for m in values):
                     yield unit
 
-    def _has_effect(self, unit: Unit) -> bool:
+    def _has_effect(self, unit: CodeFragment) -> bool:
         """Whether running the unit does something that no name tells of."""
         if unit.magic_packages and unit.is_effect:
             return False
         return unit.is_effect or self.settings.modules(unit) is not None or self._seeds(unit)
 
-    def _seeds(self, unit: Unit) -> bool:
+    def _seeds(self, unit: CodeFragment) -> bool:
         return not unit.is_definition and any(self.settings.seeds(node) for node in unit.nodes)
 
-    def in_order(self, place: Mapping[int, int]) -> list[Unit]:
+    def in_order(self, place: Mapping[int, int]) -> list[CodeFragment]:
         """What is carried, in the notebook's order; `place` tells where a unit stands among the others of its cell."""
         return sorted(self.taken.values(), key=lambda u: (u.cell, place[id(u)]))
 
-    def _is_unused_import(self, unit: Unit) -> bool:
+    def _is_unused_import(self, unit: CodeFragment) -> bool:
         """An import that no code of the notebook uses by name is there for its effect."""
         return bool(unit.names.imports) and unit.is_definition and not unit.names.imports & self.used
 
-    def _is_package_taken(self, unit: Unit) -> bool:
+    def _is_package_taken(self, unit: CodeFragment) -> bool:
         mine = unit.modules | unit.magic_packages
         return bool(mine & self.own) or any(mine & u.modules for u in self.taken.values())
 
 
-def _is_again(unit: Unit, before: Unit) -> bool:
+def _is_again(unit: CodeFragment, before: CodeFragment) -> bool:
     """Whether an import says once more what the one before it says."""
     return unit.names.makes <= unit.names.imports and unit.source == before.source
 
 
-def is_class(unit: Unit, name: str) -> bool:
+def is_class(unit: CodeFragment, name: str) -> bool:
     """Whether the unit is the class of that name."""
     return any(
         (isinstance(n, ast.ClassDef) and n.name == name)
@@ -153,13 +155,13 @@ def _is_name(target: ast.expr, name: str) -> bool:
     return isinstance(target, ast.Name) and target.id == name
 
 
-def classes_with_data(unit: Unit) -> set[str]:
+def classes_with_data(unit: CodeFragment) -> set[str]:
     """The classes that a unit defines whose bodies hold data beside methods."""
     plain = (ast.Assign, ast.AnnAssign)
     return {n.name for n in unit.nodes if isinstance(n, ast.ClassDef) and any(isinstance(s, plain) for s in n.body)}
 
 
-def keeps_state(unit: Unit) -> bool:
+def keeps_state(unit: CodeFragment) -> bool:
     """Whether the unit makes a value that use may change: any but imports, classes, and functions of plain defaults."""
     if not unit.is_definition:
         return True
@@ -167,14 +169,14 @@ def keeps_state(unit: Unit) -> bool:
     return any(not isinstance(d, ast.Constant) for f in functions for d in default_values(f))
 
 
-def empty_registry(name: str, makers: Iterable[StepCode], steps: Iterable[StepCode]) -> Unit | None:
+def empty_registry(name: str, makers: Iterable[StepCode], steps: Iterable[StepCode]) -> CodeFragment | None:
     """The statement that makes the empty value of `name`, if definitions enter something into it and do no more."""
     bases = [u for s in makers for u in (*s.shared, *s.units) if _makes_empty(u, name)]
     every = [u for s in steps for u in (*s.shared, *s.units)]
     return bases[0] if bases and _only_enters(every, name) else None
 
 
-def _makes_empty(unit: Unit, name: str) -> bool:
+def _makes_empty(unit: CodeFragment, name: str) -> bool:
     """Whether the unit makes an empty list, dict or the like of that name, and does nothing else."""
     if len(unit.nodes) != 1 or not isinstance(unit.nodes[0], (ast.Assign, ast.AnnAssign)):
         return False
@@ -188,7 +190,7 @@ def _makes_empty(unit: Unit, name: str) -> bool:
     return len(targets) == 1 and _is_name(targets[0], name) and plain and within <= _MAKING | {"collections"}
 
 
-def _only_enters(units: Iterable[Unit], name: str) -> bool:
+def _only_enters(units: Iterable[CodeFragment], name: str) -> bool:
     """Whether the definitions that change the value of `name` do nothing else with it, so that any will do for them."""
     for node in (n for unit in units if unit.is_definition for n in unit.nodes):
         parts = list(ast.walk(node))

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kaleyard.analysis.closure import Carried, empty_registry, is_class
-from kaleyard.analysis.effects.code_fragments import Unit
+from kaleyard.analysis.closure import Closure, empty_registry, is_class
+from kaleyard.analysis.effects.code_fragments import CodeFragment
 from kaleyard.analysis.effects.name_effects import GIVEN, Site
-from kaleyard.analysis.effects.scopes import Deferred
+from kaleyard.analysis.effects.scopes import CallEffects
 from kaleyard.analysis.process.process_state import ProcessState
 from kaleyard.analysis.resolved_steps import ResolvedSteps
 from kaleyard.analysis.step_code import Conflict, Missing, StepCode, StepFlow
@@ -55,12 +55,12 @@ class _Resolver:
         self.flow = StepFlow()
         self.seen: set[str] = set()
         self.firm: set[str] = set()  # names that are read on every path
-        self.todo: deque[tuple[Unit, bool]] = deque()
+        self.todo: deque[tuple[CodeFragment, bool]] = deque()
         # Inputs that code the step carries reads as it runs, with their makers.
         self.fixed: set[tuple[str, str]] = set()
         self.entered: set[str] = set()  # names whose values hold what definitions that go along put into them
         self.inline: set[int] = set()  # shared units that work with what the step's own cells above them make
-        self.carried = Carried(step.shared, used, step.units, done.settings[step.use])
+        self.carried = Closure(step.shared, used, step.units, done.settings[step.use])
         self.process = ProcessState(step, done, self.carried, self.flow)
         told = [p for p in step.prev if p in done.flows]
         self.before = frozenset(told).union(*(done.before[p] for p in told))
@@ -158,7 +158,7 @@ class _Resolver:
         if all(c.name != name for c in self.flow.conflicts):
             self.flow.conflicts.append(Conflict(name, self.step.name, site, what))
 
-    def _take(self, unit: Unit, *, certain: bool = True) -> None:
+    def _take(self, unit: CodeFragment, *, certain: bool = True) -> None:
         """Carry a unit, of an earlier step or of the shared cells."""
         if self.carried.take(unit):
             self.todo.append((unit, certain))
@@ -173,7 +173,7 @@ class _Resolver:
         while self.todo:
             self._needs_of(*self.todo.popleft())
 
-    def _needs_of(self, unit: Unit, certain: bool) -> None:
+    def _needs_of(self, unit: CodeFragment, certain: bool) -> None:
         owner = self.done.owners.get(id(unit))
         for name, site in unit.names.reads.items():
             self._need_then(name, unit, owner, site, certain=certain)
@@ -186,14 +186,14 @@ class _Resolver:
         for other in self.carried.companions(unit, self.start):
             self._take(other, certain=certain)
 
-    def _need_deferred(self, what: Deferred, cell: int, *, certain: bool) -> None:
+    def _need_deferred(self, what: CallEffects, cell: int, *, certain: bool) -> None:
         own = self.step.names.gives
         for name, line in what.reads.items():
             self.need(name, (cell, line), certain=certain and name not in own, lazy=True, loose=name in what.loose)
         for name in sorted(what.notes):
             self.need(name, (cell, 1), certain=False)
 
-    def _need_then(self, name: str, unit: Unit, owner: StepCode | None, site: Site, *, certain: bool) -> None:
+    def _need_then(self, name: str, unit: CodeFragment, owner: StepCode | None, site: Site, *, certain: bool) -> None:
         """Find what `name` was when the unit, which runs again in this step, ran in the notebook."""
         if owner is None and self._is_made_above(name, unit):
             self.inline.add(id(unit))
@@ -219,7 +219,7 @@ class _Resolver:
             self.firm.update(() if name in unit.names.loose else (name,))
             self.flow.missing.append(Missing(name, self.step.name, site, name not in unit.names.direct))
 
-    def _is_entered(self, name: str, unit: Unit, owner: StepCode | None) -> bool:
+    def _is_entered(self, name: str, unit: CodeFragment, owner: StepCode | None) -> bool:
         """Whether the unit is a definition of a step that the value of `name` holds, which is loaded after it then."""
         if owner is None or not unit.is_definition or name not in unit.names.changes:
             return False
@@ -232,7 +232,7 @@ class _Resolver:
         self.entered.add(name)
         return True
 
-    def _is_made_above(self, name: str, unit: Unit) -> bool:
+    def _is_made_above(self, name: str, unit: CodeFragment) -> bool:
         """Whether a cell of this step above a shared cell gives the name, so that the shared cell runs in its place."""
         if not self.start < unit.cell:
             return False
@@ -242,7 +242,7 @@ class _Resolver:
             return id(made) in self.inline
         return above > 0
 
-    def _maker_then(self, name: str, unit: Unit, owner: StepCode | None, site: Site) -> StepCode | None:
+    def _maker_then(self, name: str, unit: CodeFragment, owner: StepCode | None, site: Site) -> StepCode | None:
         makers = self.done.makers.get(name, ())
         if owner is None:
             # Shared cells run at their own place in the notebook, mostly before every step.

@@ -18,7 +18,7 @@ from typing import Any
 from kaleyard.analysis.files.file_flow import StepFiles
 from kaleyard.notebook.magics import magic_calls
 
-__all__ = ["Needs", "find_needs", "named_paths", "texts_in", "written_paths"]
+__all__ = ["Dependencies", "find_dependencies", "named_paths", "texts_in", "written_paths"]
 
 # Calls that write to the path they get: what they name is a result, not something to bring along.
 _WRITERS = ("to_", "save", "write", "dump", "mkdir", "makedirs", "rmtree", "unlink", "touch", "imwrite", "imsave")
@@ -31,7 +31,7 @@ _NEVER = frozenset({".git", ".venv", "__pycache__", ".ipynb_checkpoints", ".kale
 
 
 @dataclass(slots=True)
-class Needs:
+class Dependencies:
     """Top-level modules of installed packages, and paths relative to the project's root, each with its cell.
 
     `written_modules` are those that the notebook's own cells write.
@@ -43,7 +43,7 @@ class Needs:
     files: set[str] = field(default_factory=set)
 
 
-def find_needs(
+def find_dependencies(
     code: Iterable[tuple[int, ast.AST]],
     defaults: Iterable[Any],
     root: Path,
@@ -51,7 +51,7 @@ def find_needs(
     module_path: Iterable[Path],
     behind: Iterable[str] = (),
     files: StepFiles | None = None,
-) -> Needs:
+) -> Dependencies:
     """What the code of a step needs; `code` gives cell numbers with syntax, `defaults` its parameters' values.
 
     `folder` is the notebook's folder: relative paths start there, and modules are looked for there first.
@@ -89,7 +89,7 @@ class _Finder:
     folder: Path
     places: list[Path]
     written: StepFiles
-    needs: Needs = field(default_factory=Needs)
+    needs: Dependencies = field(default_factory=Dependencies)
 
     def code(self, cell: int, tree: ast.AST) -> None:
         for name in _imported(tree):

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from kaleyard.analysis.closure import classes_with_data, is_class, keeps_state
 from kaleyard.analysis.dataflow import resolve
-from kaleyard.analysis.dependencies import Needs, find_needs
-from kaleyard.analysis.effects.code_fragments import Unit
-from kaleyard.analysis.effects.name_effects import Known, Names
+from kaleyard.analysis.dependencies import Dependencies, find_dependencies
+from kaleyard.analysis.effects.code_fragments import CodeFragment
+from kaleyard.analysis.effects.name_effects import NameEffects, Scope
 from kaleyard.analysis.files.file_flow import file_flow
-from kaleyard.analysis.notebook_parts import GENERATED, Reading, kale_tags, read_part
-from kaleyard.analysis.provenance import Origins
-from kaleyard.analysis.stale_globals import Outdated
+from kaleyard.analysis.notebook_parts import GENERATED, NotebookAnalysis, kale_tags, read_part
+from kaleyard.analysis.provenance import Provenance
+from kaleyard.analysis.stale_globals import StaleGlobals
 from kaleyard.analysis.step_code import StepCode, StepFlow
 from kaleyard.config import Project
 from kaleyard.notebook.document import Notebook
@@ -26,10 +26,10 @@ from kaleyard.notebook.parameters import CellProblem
 from kaleyard.pipeline import Cell, FileInput, Input, Parameter, Pipeline, Step
 from kaleyard.runtime.contract import RAISES, RANDOM_STATE
 
-__all__ = ["Reading", "kale_tags", "read"]
+__all__ = ["NotebookAnalysis", "kale_tags", "read"]
 
 
-def read(path: Path, project: Project, repair: Callable[[Notebook], Notebook] | None = None) -> Reading:
+def read(path: Path, project: Project, repair: Callable[[Notebook], Notebook] | None = None) -> NotebookAnalysis:
     """The notebook at `path`, read as a pipeline of `project`, with the notebooks it is composed of.
 
     A notebook without `step:` cells is one step. Raises NotebookError for what cannot be read at all; names that
@@ -40,7 +40,7 @@ def read(path: Path, project: Project, repair: Callable[[Notebook], Notebook] | 
     code = {name: c for part in parts for name, c in part.code.items()}
     code = {name: code[name] for name in reading.order}
     flows = resolve(list(code.values()))
-    origins, outdated = Origins(code, flows), Outdated(code)
+    origins, outdated = Provenance(code, flows), StaleGlobals(code)
     for part in parts:
         part.flows = {name: flows[name] for name in part.code}
         part.origins, part.outdated = origins, outdated
@@ -60,7 +60,7 @@ def read(path: Path, project: Project, repair: Callable[[Notebook], Notebook] | 
     return reading
 
 
-def _add_results(reading: Reading) -> None:
+def _add_results(reading: NotebookAnalysis) -> None:
     """A step's last bare expression is a result of it, as Kale has it."""
     for name, code in reading.code.items():
         body = next((tree.body for number, tree in reversed(code.trees) if number != GENERATED and tree.body), [])
@@ -84,7 +84,7 @@ def _metrics_by_step(
     return found
 
 
-def _parameters(parts: Sequence[Reading]) -> list[Parameter]:
+def _parameters(parts: Sequence[NotebookAnalysis]) -> list[Parameter]:
     """The parameters of all notebooks: the composing one's win; two others may not differ."""
     found: dict[str, Parameter] = {}
     own = {p.name for p in parts[0].parameters.parameters}
@@ -101,7 +101,7 @@ def _parameters(parts: Sequence[Reading]) -> list[Parameter]:
     return list(found.values())
 
 
-def _pipeline(reading: Reading, parameters: Sequence[Parameter]) -> Pipeline:
+def _pipeline(reading: NotebookAnalysis, parameters: Sequence[Parameter]) -> Pipeline:
     outline = reading.outline
     steps: dict[str, Step] = {}
     for part in reading.walk():
@@ -122,7 +122,7 @@ def _pipeline(reading: Reading, parameters: Sequence[Parameter]) -> Pipeline:
     )
 
 
-def _step(reading: Reading, step: OutlineStep, parameters: Sequence[Parameter]) -> Step:
+def _step(reading: NotebookAnalysis, step: OutlineStep, parameters: Sequence[Parameter]) -> Step:
     flow, project, notebook = reading.flows[step.name], reading.project, reading.notebook
     needs = _needs(reading, step, [p.default for p in parameters if p.name in flow.parameters])
     reading.needs[step.name] = needs
@@ -174,7 +174,7 @@ def _evolving(steps: Sequence[StepCode]) -> frozenset[str]:
     return frozenset(n for n, count in defined.items() if count == 1) if changed else frozenset()
 
 
-def _own_classes(flow: StepFlow, reading: Reading) -> tuple[str, ...]:
+def _own_classes(flow: StepFlow, reading: NotebookAnalysis) -> tuple[str, ...]:
     """The evolving classes that the step has."""
     return tuple(sorted(reading.evolving & {n for u in flow.carried for n in u.names.definitions}))
 
@@ -185,9 +185,9 @@ def _in_order(flow: StepFlow) -> list[tuple[str, str]]:
     return sorted(flow.inputs.items(), key=lambda pair: (pair[0] not in classes, pair[0]))
 
 
-def _together(outputs: Sequence[str], names: Names) -> tuple[tuple[str, ...], ...]:
+def _together(outputs: Sequence[str], names: NameEffects) -> tuple[tuple[str, ...], ...]:
     """The groups of a step's outputs that may be one object, or hold one another."""
-    known = Known(alias=names.alias, held=names.held)
+    known = Scope(alias=names.alias, held=names.held)
     groups = {tuple(n for n in outputs if n in known.same(name)) for name in outputs}
     return tuple(sorted(group for group in groups if len(group) > 1))
 
@@ -199,7 +199,7 @@ def _remade(flow: StepFlow, use: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, use) for name in sorted(made - set(flow.inputs)))
 
 
-def _needs(reading: Reading, step: OutlineStep, defaults: Sequence[object]) -> Needs:
+def _needs(reading: NotebookAnalysis, step: OutlineStep, defaults: Sequence[object]) -> Dependencies:
     project, notebook = reading.project, reading.notebook
     code: list[tuple[int, ast.AST]] = list(reading.code[step.name].trees)
     code += [(u.cell, node) for u in reading.flows[step.name].carried for node in u.nodes]
@@ -207,10 +207,10 @@ def _needs(reading: Reading, step: OutlineStep, defaults: Sequence[object]) -> N
     inputs = reading.flows[step.name].inputs
     behind = {m for name, maker in inputs.items() for m in reading.origins.modules(maker, name)}
     files = reading.files[step.name]
-    return find_needs(code, defaults, project.root, notebook.path.resolve().parent, places, behind, files)
+    return find_dependencies(code, defaults, project.root, notebook.path.resolve().parent, places, behind, files)
 
 
-def _folder(reading: Reading) -> str:
+def _folder(reading: NotebookAnalysis) -> str:
     """The notebook's folder, from the project's root."""
     path = reading.notebook.path.resolve().parent
     root = reading.project.root.resolve()
@@ -223,15 +223,15 @@ def _declared_files(project: Project) -> frozenset[str]:
     return frozenset(project.relative(p) for p in found if p.is_file())
 
 
-def _module_path(reading: Reading) -> tuple[str, ...]:
+def _module_path(reading: NotebookAnalysis) -> tuple[str, ...]:
     project = reading.project
     folders = [reading.notebook.path.resolve().parent, *(project.root / p for p in project.module_path)]
     return tuple(dict.fromkeys(project.relative(f) for f in folders))
 
 
-def _setup(carried: Sequence[Unit], reading: Reading) -> tuple[Cell, ...]:
+def _setup(carried: Sequence[CodeFragment], reading: NotebookAnalysis) -> tuple[Cell, ...]:
     """The carried units as cells: those of one cell together, and whole if all of it is carried."""
-    by_cell: dict[int, list[Unit]] = {}
+    by_cell: dict[int, list[CodeFragment]] = {}
     for position, unit in enumerate(carried):
         # What comes from another notebook, or from none, has no number here.
         key = unit.cell if id(unit) in reading.own_units and unit.cell else -position - 1

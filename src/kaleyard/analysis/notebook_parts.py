@@ -10,16 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kaleyard.analysis.dependencies import Needs
-from kaleyard.analysis.effects.code_fragments import Unit, units
-from kaleyard.analysis.effects.name_effects import Known, Names
+from kaleyard.analysis.dependencies import Dependencies
+from kaleyard.analysis.effects.code_fragments import CodeFragment, units
+from kaleyard.analysis.effects.name_effects import NameEffects, Scope
 from kaleyard.analysis.effects.statements import trace
 from kaleyard.analysis.files.file_flow import StepFiles
-from kaleyard.analysis.provenance import Origins
-from kaleyard.analysis.stale_globals import Outdated
+from kaleyard.analysis.provenance import Provenance
+from kaleyard.analysis.stale_globals import StaleGlobals
 from kaleyard.analysis.step_code import StepCode, StepFlow, hand_on_together
 from kaleyard.config import Project
-from kaleyard.errors import NotebookError, Place
+from kaleyard.errors import Location, NotebookError
 from kaleyard.notebook.cell_syntax import parse_cell
 from kaleyard.notebook.composition import Reference, reference, refuse_circle
 from kaleyard.notebook.document import Notebook, NotebookCell, read_notebook
@@ -29,7 +29,7 @@ from kaleyard.notebook.tags import is_ours, step_name
 from kaleyard.pipeline import Pipeline, Step
 from kaleyard.runtime.contract import RAISES
 
-__all__ = ["GENERATED", "Reading", "kale_tags", "read_part"]
+__all__ = ["GENERATED", "NotebookAnalysis", "kale_tags", "read_part"]
 
 # papermill's name for what Kale calls pipeline-parameters.
 _SAME_TAG = {"parameters": "pipeline-parameters"}
@@ -39,7 +39,7 @@ GENERATED = 0
 
 
 @dataclass
-class Reading:
+class NotebookAnalysis:
     """A notebook as it was read: its part of the pipeline, and the facts that the rules judge.
 
     `code`, `flows`, `files` and `needs` tell, by step, of this notebook's own steps; `parts` are the notebooks it is
@@ -52,18 +52,18 @@ class Reading:
     pipeline: Pipeline
     code: dict[str, StepCode] = field(default_factory=dict)
     flows: dict[str, StepFlow] = field(default_factory=dict)
-    needs: dict[str, Needs] = field(default_factory=dict)
+    needs: dict[str, Dependencies] = field(default_factory=dict)
     parameters: Declared = field(default_factory=Declared)
     metrics: Declared = field(default_factory=Declared)
-    parts: list[Reading] = field(default_factory=list)
+    parts: list[NotebookAnalysis] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
     files: dict[str, StepFiles] = field(default_factory=dict)
     evolving: frozenset[str] = frozenset()
     optional: dict[str, set[str]] = field(default_factory=dict)
-    origins: Origins = field(default_factory=lambda: Origins({}, {}))
-    outdated: Outdated = field(default_factory=lambda: Outdated({}))
+    origins: Provenance = field(default_factory=lambda: Provenance({}, {}))
+    outdated: StaleGlobals = field(default_factory=lambda: StaleGlobals({}))
 
-    def walk(self) -> Iterator[Reading]:
+    def walk(self) -> Iterator[NotebookAnalysis]:
         """The reading itself and those of all its parts."""
         yield self
         for part in self.parts:
@@ -80,7 +80,7 @@ class Reading:
         return {c.number: c.source for c in self.notebook.cells}
 
     @cached_property
-    def own_units(self) -> dict[int, Unit]:
+    def own_units(self) -> dict[int, CodeFragment]:
         """The units of this notebook's cells, by identity."""
         return {id(u): u for code in self.code.values() for u in (*code.shared, *code.units)}
 
@@ -91,7 +91,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class _Above:
+class _ParentContext:
     """What the notebooks above hand down: their paths, their parameters, the name of this use, and what to repair."""
 
     paths: tuple[Path, ...] = ()
@@ -110,15 +110,15 @@ def kale_tags(cell: NotebookCell) -> tuple[str, ...]:
 def read_part(
     path: Path,
     project: Project,
-    above: _Above | None = None,
+    above: _ParentContext | None = None,
     *,
     repair: Callable[[Notebook], Notebook] | None = None,
-) -> Reading:
+) -> NotebookAnalysis:
     """The notebook at `path` and those it is composed of, their code traced, nothing resolved yet.
 
     Raises NotebookError for what cannot be read.
     """
-    above = above or _Above(repair=repair)
+    above = above or _ParentContext(repair=repair)
     notebook = read_notebook(path, project.relative(path))
     notebook = above.repair(notebook) if above.repair else notebook
     tags = _tags(notebook)
@@ -126,9 +126,9 @@ def read_part(
     outline = read_outline(notebook, tags, name)
     if not outline.steps:
         raise NotebookError(
-            "it has no steps", place=Place(notebook.name), fix="Tag a cell `step:NAME`, or write some code."
+            "it has no steps", place=Location(notebook.name), fix="Tag a cell `step:NAME`, or write some code."
         )
-    reading = Reading(project, notebook, outline, Pipeline(outline.name, notebook.name, ()))
+    reading = NotebookAnalysis(project, notebook, outline, Pipeline(outline.name, notebook.name, ()))
     sources = reading.sources
     reading.parameters = read_parameters(((n, sources[n]) for n in outline.parameters), notebook.name)
     reading.metrics = read_metrics(((n, sources[n]) for n in outline.metrics), notebook.name)
@@ -137,10 +137,10 @@ def read_part(
     reading.parameters.parameters = [p for p in reading.parameters.parameters if p.name not in fixed]
     parameters = above.parameters | {p.name for p in reading.parameters.parameters}
     scalars = {p.name for p in reading.parameters.parameters if p.type not in ("list", "dict")}
-    known = Known(lazy_notes=any(_has_future(c.source) for c in notebook.code_cells), scalars=frozenset(scalars))
+    known = Scope(lazy_notes=any(_has_future(c.source) for c in notebook.code_cells), scalars=frozenset(scalars))
     shared = [_constant(name, value) for name, value in sorted(fixed.items())]
     for number in sorted(outline.shared):
-        shared += (more := units(number, sources[number], Place(notebook.name, number), known))
+        shared += (more := units(number, sources[number], Location(notebook.name, number), known))
         known = _after(known, more)
     _read_steps(reading, above, tuple(shared), frozenset(parameters), known)
     if above.use:
@@ -148,11 +148,11 @@ def read_part(
     return reading
 
 
-def _check_fixed(reading: Reading, use: Reference | None) -> None:
+def _check_fixed(reading: NotebookAnalysis, use: Reference | None) -> None:
     """Refuse values for parameters that the notebook does not have, or has of another type."""
     told = {p.name: p for p in reading.parameters.parameters}
     for name, value in use.parameters.items() if use else ():
-        place = Place(reading.notebook.name, told[name].cell if name in told else None, use.name if use else None)
+        place = Location(reading.notebook.name, told[name].cell if name in told else None, use.name if use else None)
         if name not in told:
             raise NotebookError(
                 f"`notebook_parameters` sets {name}, which this notebook does not have",
@@ -168,7 +168,11 @@ def _check_fixed(reading: Reading, use: Reference | None) -> None:
 
 
 def _read_steps(
-    reading: Reading, above: _Above, shared: tuple[Unit, ...], parameters: frozenset[str], known: Known
+    reading: NotebookAnalysis,
+    above: _ParentContext,
+    shared: tuple[CodeFragment, ...],
+    parameters: frozenset[str],
+    known: Scope,
 ) -> None:
     """Read the steps in the order of their cells; a `notebook:` cell brings in the steps of its notebook."""
     notebook, outline = reading.notebook, reading.outline
@@ -201,22 +205,22 @@ def _read_steps(
 
 
 def _read_reference(
-    reading: Reading, step: OutlineStep, name: str, above: _Above, parameters: frozenset[str]
-) -> Reading:
+    reading: NotebookAnalysis, step: OutlineStep, name: str, above: _ParentContext, parameters: frozenset[str]
+) -> NotebookAnalysis:
     notebook = reading.notebook
     cell = next(c for c in notebook.cells if c.number == step.cells[0])
     use = reference(cell, notebook)
     paths = (*above.paths, notebook.path.resolve())
     refuse_circle(use, notebook, paths)
-    return read_part(use.path, reading.project, _Above(paths, parameters, name, use, above.repair))
+    return read_part(use.path, reading.project, _ParentContext(paths, parameters, name, use, above.repair))
 
 
-def _constant(name: str, value: Any) -> Unit:
-    (unit,) = units(GENERATED, f"{name} = {value!r}", Place(), Known())
+def _constant(name: str, value: Any) -> CodeFragment:
+    (unit,) = units(GENERATED, f"{name} = {value!r}", Location(), Scope())
     return unit
 
 
-def _rename_outputs(reading: Reading, use: Reference, known: Known) -> None:
+def _rename_outputs(reading: NotebookAnalysis, use: Reference, known: Scope) -> None:
     """Give values the names under which this use of the notebook hands them on, at the end of the steps they are of."""
     codes = {name: code for part in reading.walk() for name, code in part.code.items()}
     for name, outside in sorted(use.outputs.items()):
@@ -224,7 +228,7 @@ def _rename_outputs(reading: Reading, use: Reference, known: Known) -> None:
         if maker is None:
             raise NotebookError(
                 f"`notebook_outputs` renames `{name}`, which the notebook does not make",
-                place=Place(reading.notebook.name, step=use.name),
+                place=Location(reading.notebook.name, step=use.name),
                 fix=f"Mend the metadata of cell {use.cell}.",
             )
         for part in reading.walk():
@@ -232,9 +236,9 @@ def _rename_outputs(reading: Reading, use: Reference, known: Known) -> None:
                 part.code[maker] = _with_line(part.code[maker], f"{outside} = {name}", known)
 
 
-def _with_line(code: StepCode, line: str, known: Known) -> StepCode:
-    more = units(GENERATED, line, Place(), known)
-    trees = (*code.trees, (GENERATED, parse_cell(line, Place())))
+def _with_line(code: StepCode, line: str, known: Scope) -> StepCode:
+    more = units(GENERATED, line, Location(), known)
+    trees = (*code.trees, (GENERATED, parse_cell(line, Location())))
     cells = (*code.cells, GENERATED)
     return replace(code, units=(*code.units, *more), trees=trees, names=trace(trees, known), cells=cells)
 
@@ -243,16 +247,16 @@ def _step_code(
     step: OutlineStep,
     notebook: Notebook,
     sources: Mapping[int, str],
-    shared: tuple[Unit, ...],
+    shared: tuple[CodeFragment, ...],
     parameters: frozenset[str],
-    known: Known,
+    known: Scope,
 ) -> StepCode:
-    trees = tuple((n, parse_cell(sources[n], Place(notebook.name, n, step.name))) for n in step.cells)
-    own: list[Unit] = []
+    trees = tuple((n, parse_cell(sources[n], Location(notebook.name, n, step.name))) for n in step.cells)
+    own: list[CodeFragment] = []
     raising = {c.number for c in notebook.code_cells if RAISES in c.tags}
     names, then = trace(((n, _may_end(t) if n in raising else t) for n, t in trees), known), known
     for number in step.cells:
-        own += (more := units(number, sources[number], Place(notebook.name, number, step.name), then))
+        own += (more := units(number, sources[number], Location(notebook.name, number, step.name), then))
         then = _after(then, more)
     return StepCode(step.name, tuple(own), names, shared, parameters, step.prev, cells=step.cells, trees=trees)
 
@@ -264,16 +268,16 @@ def _may_end(tree: ast.Module) -> ast.Module:
     return ast.fix_missing_locations(ast.Module(body, tree.type_ignores))
 
 
-def _trace_again(units: Iterable[Unit], known: Known) -> None:
+def _trace_again(units: Iterable[CodeFragment], known: Scope) -> None:
     """Find out once more what units of shared cells do, with what the steps above them have defined in view."""
     for unit in units:
         names = trace([(unit.cell, ast.Module(list(unit.nodes), []))], known)
-        for slot in fields(Names):
+        for slot in fields(NameEffects):
             setattr(unit.names, slot.name, getattr(names, slot.name))
         known = known.then(names)
 
 
-def _after(known: Known, made: Iterable[Unit], *, unaware: bool = False) -> Known:
+def _after(known: Scope, made: Iterable[CodeFragment], *, unaware: bool = False) -> Scope:
     for unit in made:
         known = known.then(unit.names, unaware=unaware)
     return known

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from kaleyard.analysis.effects.code_fragments import Unit
+from kaleyard.analysis.effects.code_fragments import CodeFragment
 from kaleyard.analysis.step_code import StepCode, StepFlow
 
-__all__ = ["Origins"]
+__all__ = ["Provenance"]
 
 
-class Origins:
+class Provenance:
     """The modules behind each step's values."""
 
     def __init__(self, code: Mapping[str, StepCode], flows: Mapping[str, StepFlow]) -> None:
@@ -46,7 +46,7 @@ class Origins:
                 yield from self.modules(self._flows[step].inputs[one], one)
 
 
-def _reads(unit: Unit) -> Iterable[str]:
+def _reads(unit: CodeFragment) -> Iterable[str]:
     yield from unit.names.reads
     yield from unit.names.maybe_reads
     for what in unit.names.definitions.values():

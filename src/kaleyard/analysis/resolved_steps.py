@@ -6,11 +6,11 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from kaleyard.analysis.effects.code_fragments import Unit
+from kaleyard.analysis.effects.code_fragments import CodeFragment
 from kaleyard.analysis.effects.name_effects import Site
 from kaleyard.analysis.process.module_settings import ProcessSettings
 from kaleyard.analysis.process.random_draws import RandomStates
-from kaleyard.analysis.provenance import Origins
+from kaleyard.analysis.provenance import Provenance
 from kaleyard.analysis.step_code import Ambiguous, StepCode, StepFlow
 
 __all__ = ["ResolvedSteps"]
@@ -37,21 +37,21 @@ class ResolvedSteps:
     place: dict[int, int] = field(default_factory=dict)
     steps: list[StepCode] = field(default_factory=list)
     settings: dict[str, ProcessSettings] = field(default_factory=dict)
-    settings_above: list[tuple[Unit, frozenset[str]]] = field(default_factory=list)
+    settings_above: list[tuple[CodeFragment, frozenset[str]]] = field(default_factory=list)
     random: RandomStates = field(default_factory=RandomStates)
-    origins: Origins = field(default_factory=lambda: Origins({}, {}))
+    origins: Provenance = field(default_factory=lambda: Provenance({}, {}))
 
     @classmethod
     def of(cls, steps: Sequence[StepCode]) -> ResolvedSteps:
         """None resolved yet; what stands in the cells of all of them is known."""
         done = cls()
-        units: dict[str, dict[int, Unit]] = {}
+        units: dict[str, dict[int, CodeFragment]] = {}
         for step in steps:
             if step.use not in units:
                 done.place |= {id(u): place for place, u in enumerate(step.shared)}
             units.setdefault(step.use, {}).update({id(u): u for u in (*step.shared, *step.units)})
         done.settings = {use: ProcessSettings(found.values()) for use, found in units.items()}
-        done.origins = Origins({step.name: step for step in steps}, done.flows)
+        done.origins = Provenance({step.name: step for step in steps}, done.flows)
         return done
 
     def add(self, step: StepCode, flow: StepFlow) -> None:
@@ -68,7 +68,7 @@ class ResolvedSteps:
             self.owners[id(unit)], self.place[id(unit)] = step, place
         self.settings_above += self._settings_of(step)
 
-    def _settings_of(self, step: StepCode) -> Iterator[tuple[Unit, frozenset[str]]]:
+    def _settings_of(self, step: StepCode) -> Iterator[tuple[CodeFragment, frozenset[str]]]:
         """The statements of the step that set something in modules and can run again later, with these modules."""
         settings = self.settings[step.use]
         for index, unit in enumerate(step.units):
@@ -127,6 +127,6 @@ class ResolvedSteps:
         return all(u.is_definition or (same and not _calls(u)) for u in first)
 
 
-def _calls(unit: Unit) -> bool:
+def _calls(unit: CodeFragment) -> bool:
     """Whether the unit calls something, which may give another value each time."""
     return any(isinstance(n, (ast.Call, ast.Await)) for node in unit.nodes for n in ast.walk(node))

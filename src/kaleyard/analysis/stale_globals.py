@@ -11,16 +11,16 @@ import ast
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 
-from kaleyard.analysis.effects.code_fragments import Unit
-from kaleyard.analysis.effects.scopes import deferred
+from kaleyard.analysis.effects.code_fragments import CodeFragment
+from kaleyard.analysis.effects.scopes import call_effects
 from kaleyard.analysis.step_code import StepCode
 
-__all__ = ["Outdated"]
+__all__ = ["StaleGlobals"]
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
-class Outdated:
+class StaleGlobals:
     """The steps in the notebook's order, with what their functions read and which names they give a value."""
 
     def __init__(self, code: Mapping[str, StepCode]) -> None:
@@ -51,12 +51,12 @@ class Outdated:
         return given[place - 1] if place else -1
 
 
-def _read_later(unit: Unit) -> Iterable[str]:
+def _read_later(unit: CodeFragment) -> Iterable[str]:
     """The globals that the unit's functions and classes read when they are called."""
     todo: list[ast.AST] = list(unit.nodes)
     while todo:
         node = todo.pop()
         if isinstance(node, _FUNCTIONS):
-            yield from deferred(node).reads
+            yield from call_effects(node).reads
         else:
             todo.extend(ast.iter_child_nodes(node))

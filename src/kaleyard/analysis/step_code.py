@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from kaleyard.analysis.effects.code_fragments import Unit
-from kaleyard.analysis.effects.name_effects import Known, Names, Site
+from kaleyard.analysis.effects.code_fragments import CodeFragment
+from kaleyard.analysis.effects.name_effects import NameEffects, Scope, Site
 from kaleyard.notebook.magics import magic_calls
 
 __all__ = ["Ambiguous", "Conflict", "Missing", "StepCode", "StepFlow", "hand_on_together"]
@@ -24,9 +24,9 @@ class StepCode:
     """
 
     name: str
-    units: tuple[Unit, ...]
-    names: Names
-    shared: tuple[Unit, ...] = ()
+    units: tuple[CodeFragment, ...]
+    names: NameEffects
+    shared: tuple[CodeFragment, ...] = ()
     parameters: frozenset[str] = frozenset()
     prev: tuple[str, ...] = ()
     use: str = ""
@@ -34,7 +34,7 @@ class StepCode:
     trees: tuple[tuple[int, ast.Module], ...] = ()
 
     @cached_property
-    def stars(self) -> tuple[Unit, ...]:
+    def stars(self) -> tuple[CodeFragment, ...]:
         """The step's star imports and the like, which may give any name."""
         return tuple(u for u in self.units if u.names.star and (u.is_definition or _runs_file(u)))
 
@@ -46,7 +46,7 @@ class StepCode:
         """The last cell that gives the name a value."""
         return self._given.get(name, self.cells[-1] if self.cells else 0)
 
-    def unit_at(self, cell: int, line: int) -> Unit | None:
+    def unit_at(self, cell: int, line: int) -> CodeFragment | None:
         """The step's unit that stands on a line of a cell."""
         for unit in self.units:
             if unit.cell == cell and unit.nodes[0].lineno <= line <= (unit.nodes[-1].end_lineno or line):
@@ -107,10 +107,10 @@ class StepFlow:
     """
 
     inputs: dict[str, str] = field(default_factory=dict)
-    setup: list[Unit] = field(default_factory=list)
-    late: list[Unit] = field(default_factory=list)
+    setup: list[CodeFragment] = field(default_factory=list)
+    late: list[CodeFragment] = field(default_factory=list)
     early: set[str] = field(default_factory=set)
-    inline: list[Unit] = field(default_factory=list)
+    inline: list[CodeFragment] = field(default_factory=list)
     parameters: set[str] = field(default_factory=set)
     outputs: set[str] = field(default_factory=set)
     upstream: set[str] = field(default_factory=set)
@@ -128,18 +128,18 @@ class StepFlow:
         return self.wanted - self.needed
 
     @property
-    def carried(self) -> list[Unit]:
+    def carried(self) -> list[CodeFragment]:
         """Every unit of other cells that goes with the step."""
         return [*self.setup, *self.late, *self.inline]
 
 
-def _runs_file(unit: Unit) -> bool:
+def _runs_file(unit: CodeFragment) -> bool:
     """Whether the unit is a magic that runs other code, as `%run tools.ipynb` and `%%cython` do, and nothing else."""
     rest = [n for n in unit.nodes if not isinstance(n, ast.ImportFrom)]
     return all(any(texts[:1] in (["run"], ["cython"]) for _, texts in magic_calls(n)) for n in rest)
 
 
-def hand_on_together(code: StepCode, known: Known, earlier: Iterable[StepCode]) -> None:
+def hand_on_together(code: StepCode, known: Scope, earlier: Iterable[StepCode]) -> None:
     """Have a value that the step changes in place handed on under all its names by each step that hands on one.
 
     Only what one step saves can stay one object.

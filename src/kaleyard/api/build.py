@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from kaleyard.api.check import PathLike, pipelines_of
 
 if TYPE_CHECKING:
-    from kaleyard.records.image_record import Built
-    from kaleyard.reporting.build_console import Reporter
+    from kaleyard.records.image_record import BuiltPipeline
+    from kaleyard.reporting.build_console import BuildReporter
 
 __all__ = ["build"]
 
@@ -23,8 +23,8 @@ def build(
     dry_run: bool = False,
     jobs: int | None = None,
     secrets: Mapping[str, PathLike] | None = None,
-    reporter: Reporter | None = None,
-) -> list[Built]:
+    reporter: BuildReporter | None = None,
+) -> list[BuiltPipeline]:
     """Build and push the images of these notebooks' steps, or of all pipeline notebooks', that the registry lacks.
 
     Then write `build/<pipeline>/`: the pipeline package with every image by digest, and what is in the images. Without
@@ -34,15 +34,15 @@ def build(
     """
     from dataclasses import replace
 
-    from kaleyard.images.build_options import Options, build_secrets
+    from kaleyard.images.build_options import BuildOptions, build_secrets
     from kaleyard.images.pipeline_images import build_images
     from kaleyard.kubeflow.package_store import publish, remembered_digests
-    from kaleyard.reporting.build_console import SilentReporter
+    from kaleyard.reporting.build_console import SilentBuildReporter
 
-    options = Options(builder, platform, push, dry_run, jobs, build_secrets(secrets or {}))
+    options = BuildOptions(builder, platform, push, dry_run, jobs, build_secrets(secrets or {}))
     project, pipelines = pipelines_of(notebooks)
     project = replace(project, registry=registry.rstrip("/")) if registry else project
-    told = reporter or SilentReporter()
+    told = reporter or SilentBuildReporter()
     results = []
     for pipeline in pipelines:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaleyard.config import Project, find_project
-from kaleyard.errors import NotebookError, Place, UsageError
+from kaleyard.errors import Location, NotebookError, UsageError
 from kaleyard.pipeline import Pipeline
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def pipeline_notebooks(project: Project) -> list[Path]:
 
     These have a `step:` or `notebook:` tag, and no other notebook there is composed of them.
     """
-    from kaleyard.notebook.composition import told_path
+    from kaleyard.notebook.composition import notebook_path
     from kaleyard.notebook.document import read_notebook
 
     found: list[Path] = []
@@ -59,7 +59,7 @@ def pipeline_notebooks(project: Project) -> list[Path]:
             continue
         if any(t.startswith(("step:", "notebook:")) for c in notebook.code_cells for t in c.tags):
             found.append(path)
-        parts.update((path.parent / other).resolve() for other in map(told_path, notebook.code_cells) if other)
+        parts.update((path.parent / other).resolve() for other in map(notebook_path, notebook.code_cells) if other)
     return [path for path in found if path.resolve() not in parts]
 
 
@@ -122,7 +122,7 @@ def pipelines_of(notebooks: Iterable[PathLike]) -> tuple[Project, list[Pipeline]
         if pipeline.name in found:
             raise UsageError(
                 f"two notebooks describe a pipeline called {pipeline.name}",
-                place=Place(project.relative(path)),
+                place=Location(project.relative(path)),
                 fix="Give one of them another pipeline_name in its metadata.",
             )
         found[pipeline.name] = pipeline

@@ -45,8 +45,8 @@ def run(
     """
     from kaleyard.execution.executors import EXECUTORS
     from kaleyard.execution.file_delivery import DeliveringReporter
-    from kaleyard.execution.prediction import Foresight, notebook_modules
-    from kaleyard.execution.scheduler import Options, Runner
+    from kaleyard.execution.prediction import RerunPrediction, notebook_modules
+    from kaleyard.execution.scheduler import RunOptions, Scheduler
     from kaleyard.reporting.console import PlainReporter, SilentReporter
     from kaleyard.rules.checker import load_pipeline
 
@@ -55,7 +55,7 @@ def run(
     if runner not in EXECUTORS:
         raise UsageError(f"there is no runner {runner}", fix=f"Choose one of {', '.join(EXECUTORS)}.")
     parameters = parameters if parameters is None or isinstance(parameters, Mapping) else list(parameters)
-    foresight = Foresight(project, path, parameters)
+    foresight = RerunPrediction(project, path, parameters)
     with EXECUTORS[runner](cold=cold) as executor:
         # The helpers of the run start while the notebook is read.
         guess = foresight.guess() if cache and not (from_step or only) else "some"
@@ -63,7 +63,7 @@ def run(
             executor.expect(notebook_modules(path, project) if guess == "all" else (), 1)
         pipeline = load_pipeline(path, project)
         values = values_of(pipeline, parameters)
-        options = Options(
+        options = RunOptions(
             jobs=max(1, jobs) if jobs is not None else None,
             cache=cache,
             forced=_forced(pipeline, from_step, only),
@@ -75,7 +75,7 @@ def run(
         _prepare_images(executor, pipeline, project, quiet=type(told) is SilentReporter)
         if project.write_files if write_files is None else write_files:
             told = DeliveringReporter(told, project)
-        done = Runner(pipeline, project, values, executor, told, options).run()
+        done = Scheduler(pipeline, project, values, executor, told, options).run()
     if done.state == "done":
         foresight.remember()
     return done
@@ -96,13 +96,13 @@ def _prepare_images(executor: Executor, pipeline: Pipeline, project: Project, *,
     """For an executor that runs containers: the images it lacks, built by its own engine."""
     if executor.engine is None:
         return
-    from kaleyard.images.build_options import Options, build_secrets
+    from kaleyard.images.build_options import BuildOptions, build_secrets
     from kaleyard.images.pipeline_images import local_images
-    from kaleyard.reporting.build_console import make_reporter
+    from kaleyard.reporting.build_console import make_build_reporter
 
-    reporter = make_reporter(json=quiet)
+    reporter = make_build_reporter(json=quiet)
     try:
-        told = Options(executor.engine, push=False, secrets=build_secrets({}))
+        told = BuildOptions(executor.engine, push=False, secrets=build_secrets({}))
         executor.use(pipeline, local_images(pipeline, project, told, reporter))
     finally:
         reporter.close()

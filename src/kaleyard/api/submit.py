@@ -15,7 +15,7 @@ from kaleyard.config import find_project
 if TYPE_CHECKING:
     from kaleyard.kubeflow.client import Connection
     from kaleyard.kubeflow.submission import Submission
-    from kaleyard.kubeflow.submitter import Order, Submitted
+    from kaleyard.kubeflow.submitter import RunRequest, Submitted
     from kaleyard.pipeline import Pipeline
 
 __all__ = ["Prepared", "connect", "prepare", "submit"]
@@ -27,7 +27,7 @@ class Prepared:
 
     pipeline: Pipeline
     submission: Submission
-    order: Order
+    order: RunRequest
 
 
 def prepare(
@@ -46,7 +46,7 @@ def prepare(
     Raises CheckError, ParameterError, UsageError if there is no package, and StaleError if it is an old one.
     """
     from kaleyard.kubeflow.submission import read_submission
-    from kaleyard.kubeflow.submitter import Order, cron_of
+    from kaleyard.kubeflow.submitter import RunRequest, cron_of
     from kaleyard.rules.checker import load_pipeline
 
     path = Path(notebook)
@@ -61,7 +61,7 @@ def prepare(
     return Prepared(
         pipeline,
         submission if cache else submission.without_cache(),
-        Order(
+        RunRequest(
             experiment or named,
             run_name or f"{pipeline.name} {now}",
             values,

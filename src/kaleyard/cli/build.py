@@ -45,7 +45,7 @@ def build(
     Builds and pushes only what the registry does not have. Example: kaleyard build --registry localhost:5000
     """
     import kaleyard
-    from kaleyard.reporting.build_console import make_reporter
+    from kaleyard.reporting.build_console import make_build_reporter
 
     built = kaleyard.build(
         *notebooks,
@@ -56,7 +56,7 @@ def build(
         dry_run=dry_run,
         jobs=jobs,
         secrets=dict(map(_secret, secrets)),
-        reporter=make_reporter(json=as_json),
+        reporter=make_build_reporter(json=as_json),
     )
     if as_json:
         click.echo(json.dumps([b.to_dict() for b in built], indent=1))

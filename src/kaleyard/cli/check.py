@@ -85,9 +85,9 @@ def compile_(notebooks: tuple[Path, ...], only_check: bool) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    from kaleyard.errors import OutsideError
+    from kaleyard.errors import ExternalError
 
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise OutsideError(f"{path} cannot be written: {error.strerror}") from error
+        raise ExternalError(f"{path} cannot be written: {error.strerror}") from error

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kaleyard.errors import OutsideError
+from kaleyard.errors import ExternalError
 
 if TYPE_CHECKING:
-    from kaleyard.diagnosis.probe import Finding
+    from kaleyard.diagnosis.probe import ProbeResult
     from kaleyard.diagnosis.purposes import Diagnosis
 
 __all__ = ["doctor"]
@@ -50,7 +50,7 @@ def doctor(purpose: str, keys: tuple[str, ...], as_json: bool) -> None:
     else:
         _print(diagnosis)
     if diagnosis.stops:
-        sys.exit(OutsideError.exit_code)
+        sys.exit(ExternalError.exit_code)
 
 
 def _print(diagnosis: Diagnosis) -> None:
@@ -68,7 +68,7 @@ def _print(diagnosis: Diagnosis) -> None:
     click.echo(click.style(f"{diagnosis.purpose}: {what}", fg=_BAD if stops else _GOOD, bold=True))
 
 
-def _print_one(finding: Finding, width: int) -> None:
+def _print_one(finding: ProbeResult, width: int) -> None:
     colour = _BAD if finding.stops else _OPTIONAL if not finding.will_do or finding.state == "tight" else _GOOD
     state = click.style(f"{finding.state:<8}", fg=colour)
     lines = _wrapped(finding.what, width)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from kaleyard.compiler.step_notebook import cell_numbers
-from kaleyard.errors import ParameterError, Place
+from kaleyard.errors import Location, ParameterError
 from kaleyard.pipeline import Parameter, Pipeline, Step
 from kaleyard.runtime.contract import (
     CELLS_VARIABLE,
@@ -153,7 +153,7 @@ def _check_default(parameter: Parameter, notebook: str) -> None:
         if bad:
             raise ParameterError(
                 f"parameter {parameter.name} defaults to {bad}",
-                place=Place(notebook, parameter.cell),
+                place=Location(notebook, parameter.cell),
                 fix="Make it a string, and convert it in the step.",
             )
 

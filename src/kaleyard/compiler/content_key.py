@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kaleyard.compiler.step_notebook import code_only
 from kaleyard.config import Project
-from kaleyard.errors import OutsideError, Place
+from kaleyard.errors import ExternalError, Location
 from kaleyard.pipeline import Step
 
 __all__ = ["content_key", "file_digest", "key_of", "project_files", "runner_files", "runner_key"]
@@ -39,8 +39,8 @@ def file_digest(path: Path, step: Step) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise OutsideError(
-            f"{path} cannot be read: {error.strerror}", place=Place(step.notebook, step=step.name)
+        raise ExternalError(
+            f"{path} cannot be read: {error.strerror}", place=Location(step.notebook, step=step.name)
         ) from error
 
 

@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterable, Mapping
 
 from kaleyard.config import template_folder
-from kaleyard.errors import Place, ProjectError
+from kaleyard.errors import Location, ProjectError
 from kaleyard.pipeline import Step
 from kaleyard.runtime.contract import STEP_FOLDER
 
-__all__ = ["LEFT_OUT", "dockerfile", "layer_script"]
+__all__ = ["PRUNED_PATHS", "dockerfile", "layer_script"]
 
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-/:@]*")
 
 # Folders that no step can need, by distribution, as patterns below site-packages: 80 MB of scikit-learn's image. Only
 # tests that the package itself imports nowhere (test_dockerfile.py looks), never whatever is called so: the
 # `tests` of astropy and others are part of what they do. Of jedi, the stubs that tab completion reads.
-LEFT_OUT: Mapping[str, tuple[str, ...]] = {
+PRUNED_PATHS: Mapping[str, tuple[str, ...]] = {
     "jedi": ("jedi/third_party",),
     "numpy": ("numpy/**/tests",),
     "pandas": ("pandas/tests",),
@@ -39,11 +39,11 @@ def dockerfile(step: Step, base_image: str, packages: Mapping[str, Iterable[str]
     if not _IMAGE.fullmatch(base_image):
         raise ProjectError(
             f"{base_image!r} is not the name of an image",
-            place=Place(step.notebook or None, step=step.name),
+            place=Location(step.notebook or None, step=step.name),
             fix="Set base-image in pyproject.toml, or the step's image: tag, to a name such as python:3.12-slim.",
         )
     layers = {
-        layer: "".join(f" --without '{pattern}'" for name in names for pattern in LEFT_OUT.get(name, ()))
+        layer: "".join(f" --without '{pattern}'" for name in names for pattern in PRUNED_PATHS.get(name, ()))
         for layer, names in (packages or {}).items()
     }
     source = (template_folder("step") / "Dockerfile.j2").read_text(encoding="utf-8")

@@ -11,16 +11,16 @@ from kaleyard.compiler.dockerfile import dockerfile, layer_script
 from kaleyard.compiler.lockfile import Lock, step_layers, step_requirements
 from kaleyard.compiler.step_notebook import step_notebook
 from kaleyard.config import Project
-from kaleyard.errors import Place
+from kaleyard.errors import Location
 from kaleyard.pipeline import Pipeline, Step
 
-__all__ = ["Recipe", "pipeline_recipes"]
+__all__ = ["ImageRecipe", "pipeline_recipes"]
 
 _TAG_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class ImageRecipe:
     """A step's image before it is built.
 
     `packages` are requirements by the layer they go into. The image is `repository:tag`, and the tag is the beginning
@@ -43,9 +43,9 @@ class Recipe:
         return self.key[:_TAG_LENGTH]
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Location:
         """Where the step is, for messages."""
-        return Place(self.step.notebook or None, step=self.step.name)
+        return Location(self.step.notebook or None, step=self.step.name)
 
     @property
     def image(self) -> str:
@@ -53,19 +53,19 @@ class Recipe:
         return f"{self.repository}:{self.tag}"
 
 
-def pipeline_recipes(pipeline: Pipeline, project: Project) -> dict[str, Recipe]:
+def pipeline_recipes(pipeline: Pipeline, project: Project) -> dict[str, ImageRecipe]:
     """The recipe of every step's image, by step name. Raises ProjectError if the lock lacks what a step imports."""
     lock = Lock.read(project.root / project.lock)
     return {step.name: _recipe(pipeline, step, project, lock) for step in pipeline.steps}
 
 
-def _recipe(pipeline: Pipeline, step: Step, project: Project, lock: Lock) -> Recipe:
+def _recipe(pipeline: Pipeline, step: Step, project: Project, lock: Lock) -> ImageRecipe:
     base = step.settings.image or project.base_image
     layers = step_layers(step, lock)
     notebook, requirements, script = step_notebook(pipeline, step), step_requirements(step, lock), layer_script()
     text = dockerfile(step, base, layers)
     name = re.sub(r"[^a-z0-9]+", "-", f"{pipeline.name}-{step.name}".lower()).strip("-") or "step"
-    return Recipe(
+    return ImageRecipe(
         step=step,
         notebook=notebook,
         requirements=requirements,

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kaleyard.errors import Place, ProjectError
+from kaleyard.errors import Location, ProjectError
 from kaleyard.installed_packages import normal_name, providers
 from kaleyard.pipeline import Step
 
@@ -172,7 +172,7 @@ def _wanted(step: Step, lock: Lock) -> set[str]:
 
 
 def _locked(module: str, found: tuple[str, ...], step: Step, lock: Lock) -> list[str]:
-    place = Place(step.notebook or None, step=step.name)
+    place = Location(step.notebook or None, step=step.name)
     locked = [name for name in found if name in lock]
     if locked:
         return locked

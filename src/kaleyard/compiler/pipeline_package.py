@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from kaleyard.compiler.component import ir_yaml, kfp_name, make_component
-from kaleyard.errors import NotebookError, Place
+from kaleyard.errors import Location, NotebookError
 from kaleyard.pipeline import Pipeline, Settings, Step, Volume
 from kaleyard.runtime.contract import FILES, artifact_name, files_input
 
@@ -112,7 +112,7 @@ def _limit(task: PipelineTask, step: Step, notebook: str) -> None:
     resources = structures.ResourceSpec()
     for key, value in step.settings.limits:
         pattern, wanted = _LIMITS.get(key, _COUNT)
-        place = Place(step.notebook or notebook, step=step.name)
+        place = Location(step.notebook or notebook, step=step.name)
         if not pattern.fullmatch(value):
             raise NotebookError(f"the limit {key} is {value!r}", place=place, fix=f"Make it {wanted}.")
         if key in _LIMITS:
@@ -151,7 +151,7 @@ def _make_claims(pipeline: Pipeline) -> dict[str, PipelineTask]:
         if not volume.size:
             raise NotebookError(
                 f"the new volume {volume.name} has no size",
-                place=Place(pipeline.notebook),
+                place=Location(pipeline.notebook),
                 fix="Give it one in the notebook's Kale settings.",
             )
         from kfp import kubernetes

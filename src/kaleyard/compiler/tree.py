@@ -9,9 +9,9 @@ from kaleyard.compiler.component import component_yaml
 from kaleyard.compiler.image_recipe import pipeline_recipes
 from kaleyard.compiler.pipeline_package import package_yaml
 from kaleyard.config import Project
-from kaleyard.errors import OutsideError
+from kaleyard.errors import ExternalError
 from kaleyard.pipeline import Pipeline
-from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.executor_io import atomic_write
 
 __all__ = ["differences", "pipeline_tree", "write_tree"]
 
@@ -59,10 +59,10 @@ def write_tree(tree: Mapping[str, bytes], folder: Path, pipeline: str) -> dict[s
             if state == "left over":
                 path.unlink()
                 continue
-            write_whole(path, tree[name])
+            atomic_write(path, tree[name])
         _remove_empty(folder / pipeline)
     except OSError as error:
-        raise OutsideError(f"{folder} cannot be written: {error}", fix="Make the folder writable.") from error
+        raise ExternalError(f"{folder} cannot be written: {error}", fix="Make the folder writable.") from error
     return found
 
 

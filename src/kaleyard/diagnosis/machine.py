@@ -7,8 +7,8 @@ import platform
 import shutil
 from pathlib import Path
 
-from kaleyard.compatibility import Room, range_of, room_for
-from kaleyard.diagnosis.probe import Check, Finding, Machine, State
+from kaleyard.compatibility import MachineRequirements, range_of, requirements_for
+from kaleyard.diagnosis.probe import Machine, Probe, ProbeResult, State
 
 __all__ = ["CHECKS", "CLUSTERS"]
 
@@ -18,9 +18,9 @@ _GIB = 1 << 30
 _CGROUP_MEMORY = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def room(machine: Machine) -> Room:
+def room(machine: Machine) -> MachineRequirements:
     """What the purpose needs of this machine."""
-    return room_for("cluster" if machine.purpose in CLUSTERS else "local")
+    return requirements_for("cluster" if machine.purpose in CLUSTERS else "local")
 
 
 def judge(has: float, minimum: float, recommended: float) -> State:
@@ -30,12 +30,12 @@ def judge(has: float, minimum: float, recommended: float) -> State:
     return "tight" if has < recommended * 0.95 else "fine"
 
 
-class Python(Check):
+class Python(Probe):
     """Install Python 3.12 (or 3.11, 3.13) and make the environment with `make run PYTHON=python3.12`."""
 
     code, name = "KD101", "Python"
 
-    def look(self, machine: Machine) -> Finding:
+    def look(self, machine: Machine) -> ProbeResult:
         """The version of the Python that runs this."""
         del machine
         version = platform.python_version()
@@ -45,12 +45,12 @@ class Python(Check):
         return self.found(state, f"{version}" + (f"; needed is {wanted}" if told else ""), version=version)
 
 
-class Processors(Check):
+class Processors(Probe):
     """Use a machine with more processors, or give Docker's or Podman's virtual machine more."""
 
     code, name = "KD102", "processors"
 
-    def look(self, machine: Machine) -> Finding:
+    def look(self, machine: Machine) -> ProbeResult:
         """How many processors this process may use."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         wanted = room(machine)
@@ -58,12 +58,12 @@ class Processors(Check):
         return self.found(state, _told(f"{cores}", state, wanted.minimum.cores, wanted.recommended.cores))
 
 
-class Memory(Check):
+class Memory(Probe):
     """Close what is not needed, or use a machine with more memory."""
 
     code, name = "KD103", "memory"
 
-    def look(self, machine: Machine) -> Finding:
+    def look(self, machine: Machine) -> ProbeResult:
         """The memory of the machine, or of the container that this runs in."""
         import psutil
 
@@ -73,12 +73,12 @@ class Memory(Check):
         return self.found(state, _told(f"{has:.1f} GiB", state, wanted.minimum.memory, wanted.recommended.memory))
 
 
-class Disk(Check):
+class Disk(Probe):
     """Free some: docker system prune, kaleyard's old runs/ and .kaleyard/cache, or another disk."""
 
     code, name = "KD104", "disk"
 
-    def look(self, machine: Machine) -> Finding:
+    def look(self, machine: Machine) -> ProbeResult:
         """What is free where the project lies, and where containers are kept if a cluster is to be made."""
         places = [machine.project.root]
         if machine.purpose in CLUSTERS:
@@ -104,4 +104,4 @@ def _limit(path: str) -> int:
         return 1 << 62
 
 
-CHECKS: tuple[type[Check], ...] = (Python, Processors, Memory, Disk)
+CHECKS: tuple[type[Probe], ...] = (Python, Processors, Memory, Disk)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from kaleyard.config import Project
 
-__all__ = ["LIMIT", "Answer", "Check", "Finding", "Machine", "State", "ask", "version_in"]
+__all__ = ["LIMIT", "Answer", "Machine", "Probe", "ProbeResult", "State", "ask", "version_in"]
 
 # fine: as it should be; tight: it works, with little to spare; unsure: it cannot be told, and most likely is;
 # unset: nobody named one here.
@@ -31,7 +31,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ProbeResult:
     """What a check found: its state, in words, the version or size if there is one, and what to do."""
 
     code: str
@@ -57,7 +57,7 @@ class Finding:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-class Check(ABC):
+class Probe(ABC):
     """One thing to look at: `code`, `name`; the class docstring is the fix, unless a nearer one is told."""
 
     code: ClassVar[str]
@@ -69,13 +69,13 @@ class Check(ABC):
         return " ".join(inspect.cleandoc(cls.__doc__ or "").split())
 
     @abstractmethod
-    def look(self, machine: Machine) -> Finding:
+    def look(self, machine: Machine) -> ProbeResult:
         """What there is. It may take its time: who asks sets the limit."""
 
-    def found(self, state: State, what: str, *, fix: str = "", version: str = "") -> Finding:
+    def found(self, state: State, what: str, *, fix: str = "", version: str = "") -> ProbeResult:
         """A finding of this check; the fix is told with what needs one."""
         told = "" if state in {"fine", "unsure"} else fix or self.advice()
-        return Finding(self.code, self.name, state, what, told, version)
+        return ProbeResult(self.code, self.name, state, what, told, version)
 
 
 @dataclass(frozen=True, slots=True)

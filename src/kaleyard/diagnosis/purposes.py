@@ -11,12 +11,12 @@ from typing import Any
 
 from kaleyard.config import Project
 from kaleyard.diagnosis import machine, services, tools
-from kaleyard.diagnosis.probe import LIMIT, Check, Finding, Machine
+from kaleyard.diagnosis.probe import LIMIT, Machine, Probe, ProbeResult
 from kaleyard.errors import UsageError
 
 __all__ = ["CHECKS", "PURPOSES", "Diagnosis", "diagnose"]
 
-CHECKS: Mapping[str, type[Check]] = {c.name: c for c in (*machine.CHECKS, *tools.CHECKS, *services.CHECKS)}
+CHECKS: Mapping[str, type[Probe]] = {c.name: c for c in (*machine.CHECKS, *tools.CHECKS, *services.CHECKS)}
 
 _HERE = ("Python", "processors", "memory", "disk")
 _ENGINE = "docker|podman"
@@ -38,11 +38,11 @@ class Diagnosis:
     """What was found, in the order of the checks, for one purpose, and how long it took."""
 
     purpose: str
-    findings: tuple[Finding, ...]
+    findings: tuple[ProbeResult, ...]
     seconds: float
 
     @property
-    def stops(self) -> tuple[Finding, ...]:
+    def stops(self) -> tuple[ProbeResult, ...]:
         """What is needed for the purpose and cannot be used; empty if all is well."""
         return tuple(f for f in self.findings if f.stops)
 
@@ -65,16 +65,16 @@ def diagnose(project: Project, purpose: str) -> Diagnosis:
     return Diagnosis(purpose, _needed(found, PURPOSES[purpose]), time.monotonic() - started)
 
 
-def _look(where: Machine) -> dict[str, Finding]:
+def _look(where: Machine) -> dict[str, ProbeResult]:
     """Each check in a thread of its own; those that are not back in time are told as silent, and left behind."""
     # What several checks import, imported once before them: threads that import the same wait for each other.
     import requests  # noqa: F401
 
-    back: queue.SimpleQueue[Finding] = queue.SimpleQueue()
+    back: queue.SimpleQueue[ProbeResult] = queue.SimpleQueue()
     for check in CHECKS.values():
         # A thread that hangs must not keep the command from ending, so none of them is waited for at exit.
         threading.Thread(target=lambda check=check: back.put(_guarded(check(), where)), daemon=True).start()
-    found: dict[str, Finding] = {}
+    found: dict[str, ProbeResult] = {}
     until = time.monotonic() + LIMIT
     while len(found) < len(CHECKS):
         try:
@@ -86,7 +86,7 @@ def _look(where: Machine) -> dict[str, Finding]:
     return found | {c.name: c.found("silent", f"no answer within {LIMIT:g} s") for c in late}
 
 
-def _guarded(check: Check, where: Machine) -> Finding:
+def _guarded(check: Probe, where: Machine) -> ProbeResult:
     """What the check finds; a check that the machine defeats has found out that it cannot tell."""
     try:
         return check.look(where)
@@ -94,7 +94,7 @@ def _guarded(check: Check, where: Machine) -> Finding:
         return check.found("refused", f"it cannot be told: {error}")
 
 
-def _needed(found: Mapping[str, Finding], needs: tuple[str, ...]) -> tuple[Finding, ...]:
+def _needed(found: Mapping[str, ProbeResult], needs: tuple[str, ...]) -> tuple[ProbeResult, ...]:
     """The findings in order, those needed marked: of several that would do the good ones, or all if none is good."""
     needed: set[str] = set()
     for need in needs:

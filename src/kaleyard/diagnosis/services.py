@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from kaleyard.compatibility import range_of
-from kaleyard.diagnosis.probe import LIMIT, Check, Finding, Machine, State, ask, version_in
+from kaleyard.diagnosis.probe import LIMIT, Machine, Probe, ProbeResult, State, ask, version_in
 from kaleyard.errors import AccessDeniedError, KaleyardError
 
 __all__ = ["CHECKS"]
@@ -20,12 +20,12 @@ _REFUSALS = (401, 403)
 _WHO = "Say who you are: KALEYARD_KFP_TOKEN, KALEYARD_KFP_TOKEN_FILE or KALEYARD_KFP_COOKIE."
 
 
-class RegistryAnswers(Check):
+class RegistryAnswers(Probe):
     """Start it, or name another: registry in pyproject.toml, or KALEYARD_REGISTRY."""
 
     code, name = "KD301", "registry"
 
-    def look(self, machine: Machine) -> Finding:
+    def look(self, machine: Machine) -> ProbeResult:
         """Whether the project's registry answers, and lets us in."""
         from kaleyard.images.credentials import find_credentials
         from kaleyard.images.oci_registry import Registry, split_repository
@@ -41,12 +41,12 @@ class RegistryAnswers(Check):
         return self.found("fine", f"{machine.project.registry} answers, {login}")
 
 
-class Kubernetes(Check):
+class Kubernetes(Probe):
     """Make a cluster (templates/cluster/kind.sh up), or choose one: kubectl config use-context NAME."""
 
     code, name = "KD302", "Kubernetes"
 
-    def look(self, machine: Machine) -> Finding:
+    def look(self, machine: Machine) -> ProbeResult:
         """The version of the cluster that kubectl speaks to."""
         del machine
         command = shutil.which("kubectl")
@@ -69,12 +69,12 @@ class Kubernetes(Check):
         return self.found(state, f"{version} (context {context}){more}", fix=fix, version=version)
 
 
-class Pipelines(Check):
+class Pipelines(Probe):
     """Say where it is in KALEYARD_KFP_HOST; `templates/cluster/kind.sh forward` opens that of a cluster here."""
 
     code, name = "KD303", "Kubeflow Pipelines"
 
-    def look(self, machine: Machine) -> Finding:
+    def look(self, machine: Machine) -> ProbeResult:
         """Whether its API answers, and its version."""
         host = kfp_host(machine)
         if not host:
@@ -109,12 +109,12 @@ class Pipelines(Check):
         return self.found(state, f"{version} at {host}{more}", fix=f"Install {wanted}.", version=version)
 
 
-class Clock(Check):
+class Clock(Probe):
     """Set it: sudo timedatectl set-ntp true (Windows with WSL: wsl --shutdown, then open it anew)."""
 
     code, name = "KD304", "clock"
 
-    def look(self, machine: Machine) -> Finding:
+    def look(self, machine: Machine) -> ProbeResult:
         """The time here against the one that the registry, or Kubeflow Pipelines, tells with its answer."""
         from kaleyard.images.oci_registry import is_loopback
 
@@ -152,4 +152,4 @@ def _date(url: str) -> datetime | None:
         return None
 
 
-CHECKS: tuple[type[Check], ...] = (RegistryAnswers, Kubernetes, Pipelines, Clock)
+CHECKS: tuple[type[Probe], ...] = (RegistryAnswers, Kubernetes, Pipelines, Clock)

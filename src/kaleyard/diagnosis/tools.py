@@ -8,19 +8,19 @@ from typing import ClassVar
 
 from kaleyard.compatibility import Range, range_of, tool_minimum
 from kaleyard.diagnosis.machine import CLUSTERS, judge, room
-from kaleyard.diagnosis.probe import Answer, Check, Finding, Machine, ask, version_in
+from kaleyard.diagnosis.probe import Answer, Machine, Probe, ProbeResult, ask, version_in
 
 __all__ = ["CHECKS"]
 
 _GIB = 1 << 30
 
 
-class Tool(Check):
+class Tool(Probe):
     """A program on the path, asked for its version with `question`."""
 
     question: ClassVar[tuple[str, ...]] = ("--version",)
 
-    def look(self, machine: Machine) -> Finding:
+    def look(self, machine: Machine) -> ProbeResult:
         """Whether it is there, and which version."""
         command = shutil.which(self.name)
         if command is None:
@@ -36,7 +36,7 @@ class Tool(Check):
             return self.found("old", f"{version}; needed is {minimum} or newer", version=version)
         return self.served(command, version, machine)
 
-    def served(self, command: str, version: str, machine: Machine) -> Finding:
+    def served(self, command: str, version: str, machine: Machine) -> ProbeResult:
         """What its service says, for programs that have one."""
         del command, machine
         return self.found("fine", version, version=version)
@@ -53,11 +53,11 @@ class Docker(Tool):
 
     code, name = "KD202", "docker"
 
-    def served(self, command: str, version: str, machine: Machine) -> Finding:
+    def served(self, command: str, version: str, machine: Machine) -> ProbeResult:
         """Whether its engine answers, and how much of the machine the engine has."""
         return self.engine(ask([command, "info", "--format", "{{json .}}"]), version, machine)
 
-    def engine(self, answer: Answer, version: str, machine: Machine) -> Finding:
+    def engine(self, answer: Answer, version: str, machine: Machine) -> ProbeResult:
         """The same from what the engine told."""
         told = _json(answer.said)
         errors = told.get("ServerErrors")
@@ -66,7 +66,7 @@ class Docker(Tool):
             return self.found("refused", f"{version}, but its engine does not answer: {why}", fix=_engine_fix(why))
         return self.sized(version, machine, told.get("NCPU"), told.get("MemTotal"))
 
-    def sized(self, version: str, machine: Machine, cores: object, memory: object) -> Finding:
+    def sized(self, version: str, machine: Machine, cores: object, memory: object) -> ProbeResult:
         """Whether what the engine's own machine has is enough: Docker Desktop's is smaller than the computer."""
         if machine.purpose not in CLUSTERS or not isinstance(cores, int) or not isinstance(memory, int):
             return self.found("fine", version, version=version)
@@ -86,7 +86,7 @@ class Podman(Docker):
 
     code, name = "KD203", "podman"
 
-    def engine(self, answer: Answer, version: str, machine: Machine) -> Finding:
+    def engine(self, answer: Answer, version: str, machine: Machine) -> ProbeResult:
         """Whether it can run containers."""
         host = _json(answer.said).get("host") or {}
         if not answer.good or not isinstance(host, dict):
@@ -133,7 +133,7 @@ class Microk8s(Tool):
     code, name = "KD209", "microk8s"
     question = ("version",)
 
-    def served(self, command: str, version: str, machine: Machine) -> Finding:
+    def served(self, command: str, version: str, machine: Machine) -> ProbeResult:
         """Its Kubernetes, which must not be newer than what was tested either."""
         wanted = range_of("kubernetes")
         if wanted.judge(version):
@@ -156,4 +156,4 @@ def _engine_fix(why: str) -> str:
     return "Start it (Docker Desktop, or: sudo systemctl start docker), or say in DOCKER_HOST where it is."
 
 
-CHECKS: tuple[type[Check], ...] = (Make, Docker, Podman, Buildah, Kubectl, Kind, Minikube, K3d, Microk8s)
+CHECKS: tuple[type[Probe], ...] = (Make, Docker, Podman, Buildah, Kubectl, Kind, Minikube, K3d, Microk8s)

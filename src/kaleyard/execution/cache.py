@@ -17,11 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kaleyard.errors import KaleyardError, OutsideError
+from kaleyard.errors import ExternalError, KaleyardError
 from kaleyard.runtime import serializers as formats
-from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.executor_io import atomic_write
 
-__all__ = ["Cache", "CorruptEntryError", "Entry", "Value", "place_copy"]
+__all__ = ["Cache", "CacheEntry", "CorruptEntryError", "Value", "place_copy"]
 
 
 _CURRENT = "current"
@@ -40,7 +40,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CacheEntry:
     """What a step gave: values and metrics by name. `guard` names the inputs it was seen not to change in place."""
 
     key: str
@@ -63,7 +63,7 @@ class Cache:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def find(self, key: str, guard: Sequence[str] = ()) -> Entry | None:
+    def find(self, key: str, guard: Sequence[str] = ()) -> CacheEntry | None:
         """The entry for `key`, its values checked; None if there is none, or it did not watch these inputs.
 
         Raises CorruptEntryError for one that is damaged; it is not in force any more then.
@@ -78,7 +78,7 @@ class Cache:
         try:
             data = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
             values = {name: Value(**v) for name, v in data["values"].items()}
-            entry = Entry(data["key"], folder, values, data["metrics"], tuple(data["guard"]))
+            entry = CacheEntry(data["key"], folder, values, data["metrics"], tuple(data["guard"]))
             damaged = entry.key != key or not (folder / "notebook.ipynb").is_file()
             damaged = damaged or any(
                 formats.digest(folder / "values" / v.file) != (v.sha256, v.size) for v in values.values()
@@ -106,13 +106,13 @@ class Cache:
                     place_copy(path, made / name)
             data = {"key": key, "values": {n: asdict(v) for n, (v, _) in values.items()}, **more}
             (made / "entry.json").write_text(json.dumps(data), encoding="utf-8")
-            write_whole(folder / _CURRENT, made.name)
+            atomic_write(folder / _CURRENT, made.name)
             self._clear(folder, made)
         except OSError as error:
             # What there is of it would only fill the disk.
             if made is not None:
                 shutil.rmtree(made, ignore_errors=True)
-            raise OutsideError(
+            raise ExternalError(
                 f"{self.root} cannot be written: {error.strerror}",
                 fix="Free the disk, or set cache in [tool.kaleyard].",
             ) from error

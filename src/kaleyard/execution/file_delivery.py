@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kaleyard.config import Project
-from kaleyard.errors import OutsideError
+from kaleyard.errors import ExternalError
 from kaleyard.records.run_record import Run, StepRun
 from kaleyard.reporting.console import Reporter, some_of
 from kaleyard.reporting.html_report import write_report
-from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.executor_io import atomic_write
 from kaleyard.runtime.result_files import WrittenFile
 
 __all__ = ["LEDGER", "DeliveringReporter", "Delivery", "deliver"]
@@ -82,7 +82,7 @@ class DeliveringReporter:
             try:
                 run.save()
                 write_report(run)
-            except OutsideError as error:
+            except ExternalError as error:
                 # What was delivered may have filled the disk; the run as it was before is there, whole.
                 run.notes.append(error.what)
         self._inner.finished(run)
@@ -221,7 +221,7 @@ class _Ledger:
             return
         known = _read(self.path) | new
         try:
-            write_whole(self.path, json.dumps({"version": 1, "files": known}, indent=1, sort_keys=True) + "\n")
+            atomic_write(self.path, json.dumps({"version": 1, "files": known}, indent=1, sort_keys=True) + "\n")
         except OSError as error:
             delivery.failed[LEDGER] = f"{error.strerror or error}; the next run takes what this one wrote for yours"
 

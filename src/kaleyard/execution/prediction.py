@@ -14,13 +14,13 @@ from kaleyard.errors import KaleyardError
 from kaleyard.execution.prewarm.preload import modules_of, with_companions
 from kaleyard.notebook.document import read_notebook
 from kaleyard.pipeline import Pipeline
-from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.executor_io import atomic_write
 
-__all__ = ["Foresight", "notebook_modules", "step_modules"]
+__all__ = ["RerunPrediction", "notebook_modules", "step_modules"]
 
 
 @dataclass(frozen=True, slots=True)
-class Foresight:
+class RerunPrediction:
     """The guess for a run of `notebook` with `parameters` (as given by the user).
 
     It is wrong where something else has changed, such as a module: the run is slower then, and no other.
@@ -42,7 +42,7 @@ class Foresight:
         """Note that this has run to its end. That it cannot be noted is no harm."""
         try:
             self._file().parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self._file(), json.dumps(self._state()))
+            atomic_write(self._file(), json.dumps(self._state()))
         except OSError:
             return
 

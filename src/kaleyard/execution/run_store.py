@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from kaleyard.config import Project
-from kaleyard.errors import OutsideError, UsageError
+from kaleyard.errors import ExternalError, UsageError
 from kaleyard.records.past_runs import History, PastRun, StepLog
 from kaleyard.records.run_record import Run, StepRun, load_run
 from kaleyard.reporting.console import error_lines
@@ -30,7 +30,7 @@ def list_runs(project: Project, pipeline: str | None = None, limit: int | None =
     for folder in shown:
         try:
             runs.append(past_run(load_run(folder)))
-        except OutsideError as error:
+        except ExternalError as error:
             unreadable[project.relative(folder)] = error.what
     return History(runs, len(folders) - len(shown), unreadable)
 
@@ -86,14 +86,14 @@ def _printed(notebook: Path) -> str:
         outputs = [o for cell in cells for o in cell.get("outputs", ()) if o["output_type"] == "stream"]
         return "".join("".join(o["text"]) for o in outputs)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OutsideError(f"{notebook} is no notebook: {error}", fix=_AGAIN) from error
+        raise ExternalError(f"{notebook} is no notebook: {error}", fix=_AGAIN) from error
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise OutsideError(f"{path} cannot be read: {error.strerror}", fix=_AGAIN) from error
+        raise ExternalError(f"{path} cannot be read: {error.strerror}", fix=_AGAIN) from error
 
 
 def _folders(project: Project, pipeline: str | None) -> list[Path]:
@@ -104,7 +104,7 @@ def _folders(project: Project, pipeline: str | None) -> list[Path]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise OutsideError(
+        raise ExternalError(
             f"{error.filename} cannot be read: {error.strerror}", fix="Make it readable, or set KALEYARD_RUNS."
         ) from error
     return sorted(found, key=_age, reverse=True)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from kaleyard.config import Project
-from kaleyard.errors import KaleyardError, OutsideError, Place, StepStoppedError
+from kaleyard.errors import ExternalError, KaleyardError, Location, StepStoppedError
 from kaleyard.execution.cache import Cache, place_copy
-from kaleyard.execution.step_runner import Given, StepWork
+from kaleyard.execution.step_runner import RunContext, StepRunner
 from kaleyard.execution.task import Executor
 from kaleyard.pipeline import Pipeline
 from kaleyard.records.run_record import Run, StepRun
@@ -23,7 +23,7 @@ from kaleyard.reporting.html_report import write_report
 from kaleyard.runtime.contract import FILES
 from kaleyard.runtime.result_files import stored_path
 
-__all__ = ["Options", "Runner"]
+__all__ = ["RunOptions", "Scheduler"]
 
 _TICK = 0.12
 _SAVE_EVERY = 1.0  # seconds
@@ -33,7 +33,7 @@ _FREE = 0.25  # of the memory must be left for a step more than there are proces
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class RunOptions:
     """How to run: steps at once, cache or not, steps that run even if cached, steps asked for, and time limits.
 
     `jobs` None means as many as have room (see `_has_room`). `wanted` None means all; steps outside it are skipped
@@ -49,7 +49,7 @@ class Options:
 
 
 @dataclass
-class Runner:
+class Scheduler:
     """One run of one pipeline. `run` never raises for a failed step: the `Run` says what became of each."""
 
     pipeline: Pipeline
@@ -57,7 +57,7 @@ class Runner:
     values: Mapping[str, Any]
     executor: Executor
     reporter: Reporter
-    options: Options = field(default_factory=Options)
+    options: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
         self._steps = {step.name: step for step in self.pipeline.steps}
@@ -116,9 +116,9 @@ class Runner:
         return run
 
     def _run_steps(self, run: Run) -> None:
-        given = Given(self.pipeline, self.project, run, self.values, Cache(self.project.cache_folder))
+        given = RunContext(self.pipeline, self.project, run, self.values, Cache(self.project.cache_folder))
         waiting = self._skip_unwanted(run)
-        running: dict[Future[None], StepWork] = {}
+        running: dict[Future[None], StepRunner] = {}
         finishing: list[Future[None]] = []
         ready: dict[str, float] = {}
         began = time.monotonic()
@@ -133,7 +133,7 @@ class Runner:
                     if not _has_room(len(running), self.options.jobs):
                         break
                     waiting.remove(name)
-                    work = StepWork(given, self._steps[name], self.executor, self.options.timeout)
+                    work = StepRunner(given, self._steps[name], self.executor, self.options.timeout)
                     run.steps[name].times["waiting"] = round(time.monotonic() - ready[name], 3)
                     forced = name in self.options.forced or not self.options.cache
                     running[pool.submit(work.run, self.reporter.changed, forced=forced)] = work
@@ -155,7 +155,7 @@ class Runner:
                 future.result()
             run.notes += self.executor.notes()
 
-    def _stop(self, run: Run, running: dict[Future[None], StepWork], waiting: list[str], reason: str) -> None:
+    def _stop(self, run: Run, running: dict[Future[None], StepRunner], waiting: list[str], reason: str) -> None:
         """Stop what runs and wait for it, so that no process is left, whatever ended the run."""
         self.executor.stop()
         wait(running)
@@ -179,8 +179,8 @@ class Runner:
             step.error = error.to_dict()
             self._end(step, "failed", "")
         except OSError as error:
-            place = Place(self.pipeline.notebook, step=name)
-            step.error = OutsideError(f"{error.strerror}: {error.filename}", place=place).to_dict()
+            place = Location(self.pipeline.notebook, step=name)
+            step.error = ExternalError(f"{error.strerror}: {error.filename}", place=place).to_dict()
             self._end(step, "failed", "")
         # Long runs have long files: they are written now and then, and at the end.
         if time.monotonic() > self._saved + _SAVE_EVERY:
@@ -248,11 +248,11 @@ def _new_folder(parent: Path, now: datetime) -> Path:
                 continue
             return folder
     except OSError as error:
-        raise OutsideError(
+        raise ExternalError(
             f"{parent} cannot be written: {error.strerror}",
             fix="Make it writable, or set another place: runs in [tool.kaleyard], or KALEYARD_RUNS.",
         ) from error
-    raise OutsideError(f"{parent} has no free name left for {stamp}")
+    raise ExternalError(f"{parent} has no free name left for {stamp}")
 
 
 def _versions() -> dict[str, str]:

@@ -15,8 +15,8 @@ from typing import Any
 from kaleyard.compiler.content_key import file_digest, key_of, project_files, runner_key
 from kaleyard.compiler.step_notebook import cell_numbers, code_only, step_notebook
 from kaleyard.config import Project
-from kaleyard.errors import CellError, OutsideError, Place, StepError
-from kaleyard.execution.cache import Cache, CorruptEntryError, Entry, Value, place_copy
+from kaleyard.errors import CellError, ExternalError, Location, StepError
+from kaleyard.execution.cache import Cache, CacheEntry, CorruptEntryError, Value, place_copy
 from kaleyard.execution.file_advice import missing_file_advice
 from kaleyard.execution.page_worker import make_page
 from kaleyard.execution.parameter_files import parameter_files
@@ -28,17 +28,17 @@ from kaleyard.records.run_record import Artifact, Run, StepRun
 from kaleyard.reporting.profile import phases
 from kaleyard.runtime import serializers as formats
 from kaleyard.runtime.contract import FILES, METRICS, NOTEBOOK, PARAMETER_FILES, artifact_name, files_input
-from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.executor_io import atomic_write
 from kaleyard.runtime.result_files import is_taken, read_index, wanted_paths
 
-__all__ = ["Given", "StepWork"]
+__all__ = ["RunContext", "StepRunner"]
 
 
 _FILES_FORMAT = "files"
 
 
 @dataclass
-class Given:
+class RunContext:
     """What all steps of a run share; `values` grows as steps hand over values: (step, name) to value and place.
 
     `modules` are the installed modules that each step imports, found when the first one runs.
@@ -54,10 +54,10 @@ class Given:
 
 
 @dataclass
-class StepWork:
+class StepRunner:
     """The work on one step, done in a thread of its own."""
 
-    given: Given
+    given: RunContext
     step: Step
     executor: Executor
     timeout: float | None
@@ -113,7 +113,7 @@ class StepWork:
         if self.record.state == "done" and self.step.settings.cache:
             try:
                 self._keep()
-            except OutsideError as error:
+            except ExternalError as error:
                 # What the step made is in the run; only the next run has to make it again.
                 self.given.run.notes.append(f"step {self.step.name} was not cached: {error.what}")
 
@@ -142,7 +142,7 @@ class StepWork:
         found = [(w.path, w.sha256) for w in written if is_taken(w.path, paths)]
         return found + [(path, "") for path in removed if is_taken(path, paths)]
 
-    def _cached(self) -> Entry | None:
+    def _cached(self) -> CacheEntry | None:
         try:
             return self.given.cache.find(self.record.key, self.guard)
         except CorruptEntryError:
@@ -150,7 +150,7 @@ class StepWork:
             self.given.run.notes.append(f"the cache entry of step {self.step.name} was damaged and is made again")
             return None
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: CacheEntry) -> None:
         """Put the kept outputs into the run, as if the step had just made them."""
         for name, value in entry.values.items():
             target = self._artifact_path(value.file)
@@ -171,7 +171,7 @@ class StepWork:
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "step.ipynb").write_bytes(self.notebook)
         task = StepTask(
-            place=Place(self.step.notebook, step=self.step.name),
+            place=Location(self.step.notebook, step=self.step.name),
             folder=self.folder,
             executor_input=self.folder / "executor_input.json",
             output_file=self.folder / "executor_output.json",
@@ -187,7 +187,7 @@ class StepWork:
             target = self.folder / PARAMETER_FILES / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(self.given.project.root / name, target)
-        write_whole(task.executor_input, json.dumps(self._executor_input(task.output_file)))
+        atomic_write(task.executor_input, json.dumps(self._executor_input(task.output_file)))
         self.executor.run(task)
         self._read_output(task.output_file)
 
@@ -195,7 +195,7 @@ class StepWork:
         """Where the step's process was killed before it wrote its executed notebook: the cells it was given."""
         executed = self.folder / "step.executed.ipynb"
         if not executed.is_file() and (self.folder / "step.ipynb").is_file():
-            write_whole(executed, self.notebook)
+            atomic_write(executed, self.notebook)
 
     def _prewarm(self) -> None:
         """Before the run's first step that has to run: tell the executor which modules are imported from here on."""
@@ -245,7 +245,7 @@ class StepWork:
             self._hand_over(FILES, value, made)
             self.record.metrics = dict(metadata.get(METRICS, {}))
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            place = Place(self.step.notebook, step=self.step.name)
+            place = Location(self.step.notebook, step=self.step.name)
             raise StepError(f"its executor output cannot be read: {error!r}", place=place) from error
 
     def _hand_over_new(self, name: str, told: Mapping[str, Any]) -> None:

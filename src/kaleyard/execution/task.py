@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from kaleyard.config import Project
-from kaleyard.errors import Place, StepError, from_dict
+from kaleyard.errors import Location, StepError, from_dict
 from kaleyard.pipeline import Pipeline, Settings, Step
 from kaleyard.runtime.contract import FAILURE_FILE
 
-__all__ = ["Executor", "StepTask", "log_tail", "told_failure"]
+__all__ = ["Executor", "StepTask", "log_tail", "reported_failure"]
 
 _TAIL = 20  # lines of the log a message shows
 
@@ -27,7 +27,7 @@ class StepTask:
     `modules` are those it will import, as far as they are installed; `settings` are what its tags say.
     """
 
-    place: Place
+    place: Location
     folder: Path
     executor_input: Path
     output_file: Path
@@ -77,7 +77,7 @@ class Executor(Protocol):
         ...
 
 
-def told_failure(task: StepTask) -> StepError | None:
+def reported_failure(task: StepTask) -> StepError | None:
     """What the step itself said went wrong, if it could."""
     try:
         return from_dict(json.loads((task.output_file.with_name(FAILURE_FILE)).read_text(encoding="utf-8")))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from kaleyard.errors import OutsideError, Place
+from kaleyard.errors import ExternalError, Location
 
 __all__ = ["Commands"]
 
@@ -34,13 +34,13 @@ class Commands:
         command: Sequence[str],
         what: str,
         *,
-        place: Place | None = None,
+        place: Location | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
         """Run a command to its end. Raises OutsideError, with its last lines, if it fails or was stopped."""
         with self._lock:
             if self.stopped:
-                raise OutsideError(f"{what} was stopped", place=place)
+                raise ExternalError(f"{what} was stopped", place=place)
             try:
                 process = subprocess.Popen(
                     list(command),
@@ -54,7 +54,7 @@ class Commands:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise OutsideError(f"{what}: {command[0]} cannot be started: {error.strerror}", place=place) from error
+                raise ExternalError(f"{what}: {command[0]} cannot be started: {error.strerror}", place=place) from error
             self._running.add(process)
         last: deque[str] = deque(maxlen=_LAST)
         assert process.stdout is not None
@@ -63,9 +63,9 @@ class Commands:
         with self._lock:
             self._running.discard(process)
         if self.stopped:
-            raise OutsideError(f"{what} was stopped", place=place)
+            raise ExternalError(f"{what} was stopped", place=place)
         if process.returncode:
-            raise OutsideError(_told(what, process.returncode, command, last), place=place, fix=_advice(last))
+            raise ExternalError(_told(what, process.returncode, command, last), place=place, fix=_advice(last))
 
     def stop(self) -> None:
         """End every command that runs, and start none any more."""

@@ -6,14 +6,14 @@ import shutil
 from pathlib import Path
 
 from kaleyard.compiler.content_key import project_files, runner_files
-from kaleyard.compiler.image_recipe import Recipe
+from kaleyard.compiler.image_recipe import ImageRecipe
 from kaleyard.config import Project
-from kaleyard.errors import OutsideError
+from kaleyard.errors import ExternalError
 
 __all__ = ["write_context"]
 
 
-def write_context(recipe: Recipe, project: Project, folder: Path) -> None:
+def write_context(recipe: ImageRecipe, project: Project, folder: Path) -> None:
     """Write all that the Dockerfile copies into an empty `folder`; see the Dockerfile's first lines.
 
     Times do not matter: builders look at contents, and `layer.py` gives every file the same.
@@ -33,7 +33,7 @@ def write_context(recipe: Recipe, project: Project, folder: Path) -> None:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, folder / name)
     except OSError as error:
-        raise OutsideError(
+        raise ExternalError(
             f"{error.filename} cannot be copied for the build: {error.strerror}",
             place=recipe.place,
         ) from error

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["alone"]
+__all__ = ["build_lock"]
 
 _PAUSE = 0.2
 
 
 @contextmanager
-def alone(root: Path, waits: Callable[[], None]) -> Iterator[None]:
+def build_lock(root: Path, waits: Callable[[], None]) -> Iterator[None]:
     """Only one process is in here at a time for the project at `root`; `waits` is called once if it is not our turn.
 
     Where there is no place for a lock, builds at once cost time and nothing else: each image is still made whole.

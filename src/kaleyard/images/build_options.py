@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kaleyard.errors import UsageError
 
-__all__ = ["SECRETS", "Options", "build_secrets"]
+__all__ = ["SECRETS", "BuildOptions", "build_secrets"]
 
 # What a build may be given without its staying in the image: the secret's name, and the variable for its file.
 SECRETS = {"ca": "KALEYARD_BUILD_CA", "pipconf": "KALEYARD_BUILD_PIPCONF"}
@@ -18,7 +18,7 @@ _PLATFORM = re.compile(r"[a-z0-9]+/[a-z0-9_]+(/[a-z0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class BuildOptions:
     """How to build: with which builder, for which platform (the engine's own by default), how many at once."""
 
     builder: str | None = None

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kaleyard.errors import OutsideError, Place, UsageError
+from kaleyard.errors import ExternalError, Location, UsageError
 from kaleyard.images.build_commands import Commands
 from kaleyard.images.oci_registry import is_loopback
 
-__all__ = ["BUILDERS", "Builder", "Order", "find_builder"]
+__all__ = ["BUILDERS", "BuildRequest", "Builder", "find_builder"]
 
 _INSTALL = "Install one: docker (https://docs.docker.com/engine/install), podman or buildah; then start it."
 _QUESTION_SECONDS = 60
@@ -27,7 +27,7 @@ _UNKNOWN = re.compile(r"no such (image|object)|not known|not found|unknown image
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BuildRequest:
     """One image to build: its name, the folder it is built from, and how."""
 
     image: str
@@ -35,7 +35,7 @@ class Order:
     arguments: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Path] = field(default_factory=dict)
     platform: str = ""
-    place: Place | None = None
+    place: Location | None = None
 
     def options(self) -> list[str]:
         """The options that all builders take in the same words."""
@@ -60,10 +60,10 @@ class Builder(ABC):
         """Why this command cannot build, "" if it can."""
 
     @abstractmethod
-    def build(self, order: Order) -> None:
+    def build(self, order: BuildRequest) -> None:
         """Build the image. Raises OutsideError with the builder's last lines."""
 
-    def push(self, image: str, place: Place | None = None) -> None:
+    def push(self, image: str, place: Location | None = None) -> None:
         """Push the image to the registry in its name. Raises OutsideError likewise."""
         plain = ["--tls-verify=false"] if is_loopback(image.partition("/")[0]) else []
         self.commands.run([self.command, "push", "--quiet", *plain, image], f"pushing {image}", place=place)
@@ -88,7 +88,7 @@ class Builder(ABC):
             return told[0] if isinstance(told, list) else told
         if _UNKNOWN.search(done.stderr):
             return None
-        raise OutsideError(f"{self.name} does not answer: {done.stderr.strip()[-400:]}", fix="Start it.")
+        raise ExternalError(f"{self.name} does not answer: {done.stderr.strip()[-400:]}", fix="Start it.")
 
     def _inspect(self) -> list[str]:
         return ["image", "inspect"]
@@ -113,14 +113,14 @@ class _Docker(Builder):
         done = _ask([command, "version", "--format", "{{.Server.Version}}"])
         return "" if done.returncode == 0 else f"its engine does not answer: {done.stderr.strip()[-200:]}"
 
-    def build(self, order: Order) -> None:
+    def build(self, order: BuildRequest) -> None:
         load = ["--load"] if _has_buildx(self.command) else []
         # Attestations would make an index of every image, which is another one each time.
         variables = {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
         command = [self.command, "build", "--progress=plain", "--build-arg", f"SOURCE_DATE_EPOCH={_TIME}", *load]
         self.commands.run([*command, *order.options()], "the build", place=order.place, variables=variables)
 
-    def push(self, image: str, place: Place | None = None) -> None:
+    def push(self, image: str, place: Location | None = None) -> None:
         self.commands.run([self.command, "push", image], f"pushing {image}", place=place)
 
 
@@ -134,7 +134,7 @@ class _Podman(Builder):
         done = _ask([command, "info"])
         return "" if done.returncode == 0 else f"it cannot run: {done.stderr.strip()[-200:]}"
 
-    def build(self, order: Order) -> None:
+    def build(self, order: BuildRequest) -> None:
         command = [self.command, "build", "--layers", "--timestamp", _TIME]
         self.commands.run([*command, *order.options()], "the build", place=order.place)
 
@@ -172,12 +172,14 @@ def find_builder(name: str | None, commands: Commands) -> Builder:
             reasons.append(f"{command}: {why}")
     told = "".join(f"\n    {reason}" for reason in reasons)
     if name and not reasons:
-        raise OutsideError(f"the builder {name} is not installed", fix=f"Install {name}, or choose another: --builder.")
+        raise ExternalError(
+            f"the builder {name} is not installed", fix=f"Install {name}, or choose another: --builder."
+        )
     if reasons:
-        raise OutsideError(
+        raise ExternalError(
             f"no builder can be used here{told}", fix=f"Mend it, or choose another: --builder. {_INSTALL}"
         )
-    raise OutsideError(f"no builder is installed: none of {', '.join(BUILDERS)}", fix=_INSTALL)
+    raise ExternalError(f"no builder is installed: none of {', '.join(BUILDERS)}", fix=_INSTALL)
 
 
 def _found(name: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from kaleyard.errors import OutsideError, ProjectError
+from kaleyard.errors import ExternalError, ProjectError
 from kaleyard.images.builders import Builder
 from kaleyard.images.oci_registry import Registry, split_repository
 
@@ -41,7 +41,7 @@ def base_digest(image: str, builder: Builder) -> str:
     try:
         host, path = split_repository(name.rpartition(":")[0] or name)
         return Registry(host).digest(path, name.rpartition(":")[2]) or ""
-    except (ProjectError, OutsideError):
+    except (ProjectError, ExternalError):
         return ""
 
 

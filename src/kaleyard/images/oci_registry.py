@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kaleyard.errors import AccessDeniedError, OutsideError, ProjectError
+from kaleyard.errors import AccessDeniedError, ExternalError, ProjectError
 from kaleyard.images.credentials import find_credentials
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Registry:
         except ValueError:
             data = None
         if not isinstance(data, dict):
-            raise OutsideError(f"the registry {self.host} gives no JSON for {repository}: is it a registry?")
+            raise ExternalError(f"the registry {self.host} gives no JSON for {repository}: is it a registry?")
         return data
 
     def _ask(self, method: str, repository: str, path: str, *, missing: bool = False) -> requests.Response | None:
@@ -169,13 +169,13 @@ class Registry:
         token = data.get("token") or data.get("access_token") if isinstance(data, dict) else None
         return f"Bearer {token}" if token else ""
 
-    def _silence(self, error: Exception) -> OutsideError:
-        return OutsideError(
+    def _silence(self, error: Exception) -> ExternalError:
+        return ExternalError(
             f"the registry {self.host} does not answer: {_innermost(error)}",
             fix="Start it or mend the connection; or name another: --registry, or registry in pyproject.toml.",
         )
 
-    def _refusal(self, answer: requests.Response, repository: str) -> OutsideError:
+    def _refusal(self, answer: requests.Response, repository: str) -> ExternalError:
         code = answer.status_code
         if code in (_UNAUTHORISED, _FORBIDDEN):
             known = find_credentials(self.host, repository) is not None
@@ -185,8 +185,8 @@ class Registry:
                 fix=f"Log in with `docker login {self.host}` or `podman login {self.host}`.",
             )
         if code == _MISSING:
-            return OutsideError(f"the registry {self.host} has lost a part of {repository}", fix="Push it again.")
-        return OutsideError(
+            return ExternalError(f"the registry {self.host} has lost a part of {repository}", fix="Push it again.")
+        return ExternalError(
             f"the registry {self.host} answers {code} {answer.reason} for {repository}",
             fix="That is the registry's own fault: look into its log, or try again later.",
         )

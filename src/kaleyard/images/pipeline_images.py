@@ -16,17 +16,17 @@ from pathlib import Path
 
 from kaleyard.compiler.image_recipe import pipeline_recipes
 from kaleyard.config import Project
-from kaleyard.errors import OutsideError
+from kaleyard.errors import ExternalError
 from kaleyard.images.build_commands import Commands
 from kaleyard.images.build_context import write_context
-from kaleyard.images.build_lock import alone
-from kaleyard.images.build_options import Options
-from kaleyard.images.builders import Builder, Order, find_builder
+from kaleyard.images.build_lock import build_lock
+from kaleyard.images.build_options import BuildOptions
+from kaleyard.images.builders import Builder, BuildRequest, find_builder
 from kaleyard.images.image_origin import base_digest, origin
 from kaleyard.images.oci_registry import Registry, split_repository
 from kaleyard.pipeline import Pipeline
-from kaleyard.records.image_record import Built, StepImage
-from kaleyard.reporting.build_console import Reporter, SilentReporter
+from kaleyard.records.image_record import BuiltPipeline, StepImage
+from kaleyard.reporting.build_console import BuildReporter, SilentBuildReporter
 
 __all__ = ["build_images", "local_images"]
 
@@ -37,27 +37,27 @@ _ASKED_AT_ONCE = 8
 def build_images(
     pipeline: Pipeline,
     project: Project,
-    options: Options,
-    reporter: Reporter | None = None,
+    options: BuildOptions,
+    reporter: BuildReporter | None = None,
     remembered: Mapping[str, str] | None = None,
-) -> Built:
+) -> BuiltPipeline:
     """Build and push the images of the pipeline's steps that the registry lacks; without `push` those the engine lacks.
 
     `remembered` are digests by image name that are known to be of that content. Raises OutsideError if one image
     cannot be built or pushed, after those under way are done; KeyboardInterrupt once no builder runs any more.
     """
-    return _Images(pipeline, project, options, reporter or SilentReporter(), remembered or {}).make()
+    return _Images(pipeline, project, options, reporter or SilentBuildReporter(), remembered or {}).make()
 
 
 def local_images(
-    pipeline: Pipeline, project: Project, options: Options | None = None, reporter: Reporter | None = None
+    pipeline: Pipeline, project: Project, options: BuildOptions | None = None, reporter: BuildReporter | None = None
 ) -> dict[str, str]:
     """The names of the images of the pipeline's steps, by step name: the builder's engine has them all.
 
     Only those that it did not have are built, and no registry of ours is asked. Raises as `build_images` does.
     """
-    told = options or Options()
-    quiet = Options(told.builder, told.platform, push=False, jobs=told.jobs, secrets=told.secrets)
+    told = options or BuildOptions()
+    quiet = BuildOptions(told.builder, told.platform, push=False, jobs=told.jobs, secrets=told.secrets)
     return {name: image.name for name, image in build_images(pipeline, project, quiet, reporter).steps.items()}
 
 
@@ -68,8 +68,8 @@ class _Images:
         self,
         pipeline: Pipeline,
         project: Project,
-        options: Options,
-        reporter: Reporter,
+        options: BuildOptions,
+        reporter: BuildReporter,
         remembered: Mapping[str, str],
     ) -> None:
         self._project, self._options, self._reporter = project, options, reporter
@@ -79,11 +79,11 @@ class _Images:
         self._telling = threading.Lock()
         suffix = f"-{options.platform.replace('/', '-')}" if options.platform else ""
         steps = {n: StepImage(n, r.repository, f"{r.tag}{suffix}", r.key) for n, r in self._recipes.items()}
-        self.built = Built(pipeline.name, self._recipes, steps)
+        self.built = BuiltPipeline(pipeline.name, self._recipes, steps)
         hosts = {split_repository(r.repository)[0] for r in self._recipes.values()}
         self._registries = {host: Registry(host) for host in hosts}
 
-    def make(self) -> Built:
+    def make(self) -> BuiltPipeline:
         """All images, each there at the end."""
         started = time.monotonic()
         self._reporter.started(self.built)
@@ -91,7 +91,7 @@ class _Images:
             self._each(self._ask, self._recipes, _ASKED_AT_ONCE)
         missing = [name for name, image in self.built.steps.items() if image.state == "waiting"]
         if missing and not self._options.dry_run:
-            with alone(self._project.root, self._reporter.waits):
+            with build_lock(self._project.root, self._reporter.waits):
                 if self._options.push:  # another build may have brought some meanwhile
                     self._each(self._ask, missing, _ASKED_AT_ONCE)
                     missing = [name for name in missing if self.built.steps[name].state == "waiting"]
@@ -142,7 +142,7 @@ class _Images:
         if self._remembered.get(image.name) != digest:
             key = registry.manifest(path, digest, self._options.platform).labels.get(_KEY)
             if key != image.key:
-                raise OutsideError(
+                raise ExternalError(
                     f"{image.name} exists with other content: its label {_KEY} is {key or 'missing'}, not {image.key}",
                     place=recipe.place,
                     fix="Somebody else pushed it. Delete that tag, or build to another --registry.",
@@ -163,7 +163,7 @@ class _Images:
             write_context(recipe, self._project, folder)
             arguments = dict(told) | {"KALEYARD_KEY": image.key, "BASE_DIGEST": base_digest(recipe.base_image, builder)}
             platform = self._options.platform
-            builder.build(Order(image.name, folder, arguments, secrets, platform, recipe.place))
+            builder.build(BuildRequest(image.name, folder, arguments, secrets, platform, recipe.place))
             image.built = True
         if self._options.push:
             self._ask(name)  # two machines may build the same at once: the first to push decides
@@ -173,7 +173,7 @@ class _Images:
                 image.pushed = True
                 self._ask(name)
             if not image.digest:
-                raise OutsideError(f"the registry does not have {image.name} after its push", place=recipe.place)
+                raise ExternalError(f"the registry does not have {image.name} after its push", place=recipe.place)
         image.seconds = time.monotonic() - started
         self._tell(image, "pushed" if image.pushed else "built" if image.built else "there")
 

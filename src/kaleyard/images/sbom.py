@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from kaleyard.compiler.image_recipe import Recipe
+from kaleyard.compiler.image_recipe import ImageRecipe
 from kaleyard.compiler.lockfile import Lock, Locked
 
 __all__ = ["sbom"]
@@ -18,7 +18,7 @@ _ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha256": "SHA-256", "sha384": "SH
 _PINNED = re.compile(r"[^=\s;]+==(?P<version>[^\s;]+)(?:\s*;\s*(?P<marker>.+))?")
 
 
-def sbom(recipe: Recipe, lock: Lock, digest: str) -> bytes:
+def sbom(recipe: ImageRecipe, lock: Lock, digest: str) -> bytes:
     """The image's bill of materials: its packages with versions and the hashes the lock allows, and its base image.
 
     It has neither serial number nor time, which would make every writing another. Of packages that the lock has for

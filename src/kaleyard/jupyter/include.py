@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from kaleyard.config import find_project
-from kaleyard.errors import NotebookError, Place, UsageError
+from kaleyard.errors import Location, NotebookError, UsageError
 from kaleyard.jupyter.current_notebook import this_notebook
 from kaleyard.notebook.composition import (
     Include,
@@ -74,7 +74,7 @@ def include(line: Include, shell: Any) -> None:
     state = _STATES.setdefault(shell, _State())
     # Inside of an included notebook we stand in its folder.
     here = None if state.above else this_notebook(shell)
-    use = use_of(line, _includer(line, here), Place())
+    use = use_of(line, _includer(line, here), Location())
     with ExitStack() as stack:
         if here is not None:
             stack.enter_context(_under_way(here.resolve(), state))
@@ -169,7 +169,7 @@ def _run_cells(notebook: Notebook, values: Mapping[str, Any], shell: Any, state:
             failed.error.add_note(f"in {notebook.name}: cell {cell.number}")
             raise
         except UsageError as error:
-            place = error.place if error.place.notebook else Place(notebook.name, cell.number)
+            place = error.place if error.place.notebook else Location(notebook.name, cell.number)
             raise NotebookError(error.what, place=place, fix=error.fix) from error
         if cell.number in declaring:
             _settle(notebook, values, shell, state)

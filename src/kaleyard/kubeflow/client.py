@@ -19,7 +19,7 @@ from typing import Any
 
 from kaleyard.compatibility import range_of
 from kaleyard.config import Project
-from kaleyard.errors import LostAnswerError, OutsideError, UsageError
+from kaleyard.errors import ExternalError, UnknownOutcomeError, UsageError
 
 __all__ = ["Connection", "Server", "find_server"]
 
@@ -123,20 +123,20 @@ class Connection:
             except (HTTPError, OSError) as error:
                 status, said = 0, f"{type(error).__name__}: {_reason(error)}"
             except (ValueError, TypeError) as error:
-                raise OutsideError(
+                raise ExternalError(
                     f"{self._name} does not answer as Kubeflow Pipelines does ({doing}): {error}", fix=_FIXES[404]
                 ) from error
             if status not in _LATER:
                 break
             if not again:
-                raise LostAnswerError(f"{self._name} gave no answer ({doing}): {said}")
+                raise UnknownOutcomeError(f"{self._name} gave no answer ({doing}): {said}")
             if attempt < self._attempts:
                 time.sleep(_FIRST_WAIT * 2 ** (attempt - 1) * random.uniform(0.8, 1.2))  # noqa: S311 - spreads clients
         if status == 0:
-            raise OutsideError(
+            raise ExternalError(
                 f"{self._name} does not answer ({doing}): {said}", fix="See that it runs: `kaleyard doctor` tells more."
             )
-        raise OutsideError(f"{self._name} refuses ({doing}): {status} {said}", fix=_FIXES.get(status))
+        raise ExternalError(f"{self._name} refuses ({doing}): {status} {said}", fix=_FIXES.get(status))
 
     def version(self) -> str:
         """The server's version, "" if it does not tell. Raises OutsideError if it does not answer."""
@@ -146,7 +146,9 @@ class Connection:
         try:
             told = json.loads(answer.data)
         except ValueError as error:
-            raise OutsideError(f"{self._name} is no Kubeflow Pipelines: it answers no JSON", fix=_FIXES[404]) from error
+            raise ExternalError(
+                f"{self._name} is no Kubeflow Pipelines: it answers no JSON", fix=_FIXES[404]
+            ) from error
         return str(told.get("tag_name", "")).removeprefix("v")
 
     def check_version(self) -> str:
@@ -157,7 +159,7 @@ class Connection:
         told, wanted = self.version(), range_of("kfp")
         judged = wanted.judge(told) if told else ""
         if judged == "old":
-            raise OutsideError(
+            raise ExternalError(
                 f"{self._name} is Kubeflow Pipelines {told}; needed is {wanted}", fix="Upgrade it: docs/how-to."
             )
         return f"{self._name} is Kubeflow Pipelines {told}, newer than what is tested: {wanted}" if judged else ""

@@ -14,12 +14,12 @@ from kaleyard.compiler import pipeline_package as package
 from kaleyard.compiler.content_key import key_of
 from kaleyard.compiler.lockfile import Lock
 from kaleyard.config import Project
-from kaleyard.errors import OutsideError
+from kaleyard.errors import ExternalError
 from kaleyard.images.sbom import sbom
 from kaleyard.installed_packages import versions
 from kaleyard.pipeline import Pipeline
-from kaleyard.records.image_record import Built
-from kaleyard.runtime.executor_io import write_whole
+from kaleyard.records.image_record import BuiltPipeline
+from kaleyard.runtime.executor_io import atomic_write
 
 __all__ = ["FOLDER", "IMAGES", "PACKAGE", "package_bytes", "publish", "remembered_digests"]
 
@@ -27,7 +27,7 @@ FOLDER = "build"
 IMAGES, PACKAGE = "images.json", "pipeline.yaml"
 
 
-def publish(pipeline: Pipeline, project: Project, built: Built) -> Path:
+def publish(pipeline: Pipeline, project: Project, built: BuiltPipeline) -> Path:
     """Write the folder, once the registry has every image; the path of the pipeline package.
 
     Each file is whole, the old one or the new one, and the package comes last. Raises OutsideError if it cannot be
@@ -43,7 +43,7 @@ def publish(pipeline: Pipeline, project: Project, built: Built) -> Path:
     try:
         _write(folder, files)
     except OSError as error:
-        raise OutsideError(f"{folder} cannot be written: {error}", fix="Make the folder writable.") from error
+        raise ExternalError(f"{folder} cannot be written: {error}", fix="Make the folder writable.") from error
     return folder / PACKAGE
 
 
@@ -70,7 +70,7 @@ def package_bytes(pipeline: Pipeline, project: Project, images: Mapping[str, str
             return data
     data = package.package_yaml(pipeline, images)
     with suppress(OSError):  # it costs time and nothing else
-        write_whole(stamp, json.dumps({"key": key, "sha256": _sha256(data)}))
+        atomic_write(stamp, json.dumps({"key": key, "sha256": _sha256(data)}))
     return data
 
 
@@ -83,7 +83,7 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
         path = folder / name
         if path.is_file() and path.read_bytes() == data:
             continue
-        write_whole(path, data)
+        atomic_write(path, data)
     for path in (folder / "sbom").iterdir():
         if f"sbom/{path.name}" not in files:  # of a step that is no more
             path.unlink()

@@ -12,7 +12,7 @@ from typing import Any
 
 from kaleyard.compiler.image_recipe import pipeline_recipes
 from kaleyard.config import Project
-from kaleyard.errors import OutsideError, StaleError, UsageError
+from kaleyard.errors import ExternalError, StaleError, UsageError
 from kaleyard.kubeflow.package_store import FOLDER, IMAGES, PACKAGE, package_bytes
 from kaleyard.pipeline import Pipeline
 from kaleyard.runtime.contract import artifact_name
@@ -105,7 +105,7 @@ def read_submission(pipeline: Pipeline, project: Project) -> Submission:
     except FileNotFoundError as error:
         raise UsageError(f"there is no package of {pipeline.name} under {folder}", fix=fix) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OutsideError(f"the package of {pipeline.name} cannot be read: {error!r}", fix=fix) from error
+        raise ExternalError(f"the package of {pipeline.name} cannot be read: {error!r}", fix=fix) from error
     changed = sorted(n for n, r in pipeline_recipes(pipeline, project).items() if told.get(n) != r.key)
     if not changed and content != package_bytes(pipeline, project, pinned, Path(folder / PACKAGE)):
         changed = ["the pipeline itself"]

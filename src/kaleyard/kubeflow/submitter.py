@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kaleyard.errors import LostAnswerError, OutsideError, UsageError
+from kaleyard.errors import ExternalError, UnknownOutcomeError, UsageError
 from kaleyard.kubeflow.client import Connection
 from kaleyard.kubeflow.submission import Submission
 
-__all__ = ["Order", "Submitted", "Submitter", "cron_of"]
+__all__ = ["RunRequest", "Submitted", "Submitter", "cron_of"]
 
 _PAGE = 100
 _CALLS = 4  # how often a run is asked for, when every answer is lost
@@ -28,7 +28,7 @@ _CRON = re.compile(rf"{_FIELD}(?: {_FIELD}){{4,5}}")
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RunRequest:
     """How a run is wanted: experiment, name, parameters' values, what it runs as, where it keeps things, and when."""
 
     experiment: str
@@ -73,7 +73,7 @@ class Submitter:
         self._api = connection.client
         self._namespace = connection.server.namespace
 
-    def submit(self, order: Order) -> Submitted:
+    def submit(self, order: RunRequest) -> Submitted:
         """Start a run of the package, or set its schedule, once the server has its version and the experiment.
 
         Raises OutsideError.
@@ -153,11 +153,11 @@ class Submitter:
             function, arguments, more = make
             try:
                 found = self._connection.call(function, *arguments, **more, doing=f"making {what}", again=False)
-            except LostAnswerError:
+            except UnknownOutcomeError:
                 found = self._settled(find)
                 if attempt == _CALLS - 1 and found is None:
                     raise
-            except OutsideError:
+            except ExternalError:
                 # Somebody else may have made it in the meantime.
                 found = find()
                 if found is None:
@@ -176,7 +176,7 @@ class Submitter:
 
     # -- runs and schedules ----------------------------------------------------------------------------------
 
-    def _run(self, order: Order, about: dict[str, Any], found: Submitted) -> Submitted:
+    def _run(self, order: RunRequest, about: dict[str, Any], found: Submitted) -> Submitted:
         """The run: made once, whatever answers are lost, since it carries a mark by which it is known again."""
         mark = f"kaleyard submission {uuid.uuid4()}"
         model = self._models.V2beta1Run(display_name=order.run_name, description=mark, **about)
@@ -200,7 +200,7 @@ class Submitter:
                     again=False,
                 )
                 break
-            except LostAnswerError:
+            except UnknownOutcomeError:
                 run = self._settled(find)
                 if run is not None:
                     break
@@ -208,7 +208,7 @@ class Submitter:
                     raise
         return replace(found, run_id=str(run.run_id), url=self.url(str(run.run_id)))
 
-    def _schedule(self, order: Order, about: dict[str, Any], found: Submitted) -> Submitted:
+    def _schedule(self, order: RunRequest, about: dict[str, Any], found: Submitted) -> Submitted:
         """The schedule: one of a pipeline in an experiment; the same again changes nothing, another takes its place."""
         api, name = self._api.recurring_runs, f"{self._submission.name} by kaleyard"
         models = self._models

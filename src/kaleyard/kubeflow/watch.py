@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kaleyard.errors import OutsideError
+from kaleyard.errors import ExternalError
 from kaleyard.kubeflow.client import Connection
 from kaleyard.pipeline import Pipeline
 from kaleyard.runtime.contract import RESULT
@@ -147,7 +147,7 @@ class Watch:
             if run.is_over:
                 return run
             if timeout is not None and time.monotonic() - began > timeout:
-                raise OutsideError(
+                raise ExternalError(
                     f"the run is not over after {timeout:g} s: {run.url}", fix="It goes on; look at it there."
                 )
             time.sleep(self._poll)

@@ -8,7 +8,7 @@ import re
 import warnings
 from functools import lru_cache
 
-from kaleyard.errors import NotebookError, Place
+from kaleyard.errors import Location, NotebookError
 from kaleyard.notebook.magics import with_magics
 
 __all__ = ["BODY_MAGIC", "parse_cell", "parse_with_lines"]
@@ -22,7 +22,7 @@ _AUTOMAGIC = frozenset("pip conda mamba uv cd ls ll cat cp mv rm mkdir rmdir man
 }
 
 
-def parse_cell(source: str, place: Place) -> ast.Module:
+def parse_cell(source: str, place: Location) -> ast.Module:
     """The syntax tree of a cell as IPython would run it. Raises NotebookError, with the line, for bad syntax."""
     try:
         return parse_with_lines(source)[0]

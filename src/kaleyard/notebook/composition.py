@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kaleyard.config import Project
-from kaleyard.errors import NotebookError, ParameterError, Place, UsageError
+from kaleyard.errors import Location, NotebookError, ParameterError, UsageError
 from kaleyard.notebook.cell_syntax import parse_cell
 from kaleyard.notebook.document import Notebook, NotebookCell, read_notebook
 from kaleyard.notebook.magics import magic_calls
@@ -40,12 +40,12 @@ __all__ = [
     "includes",
     "is_include",
     "is_reference",
+    "notebook_path",
     "parameter_cells",
     "parse_include",
     "reference",
     "refuse_circle",
     "runs_itself",
-    "told_path",
     "use_of",
     "written",
 ]
@@ -80,7 +80,7 @@ def is_reference(cell: NotebookCell) -> bool:
     return any(t.startswith("notebook:") for t in cell.tags)
 
 
-def told_path(cell: NotebookCell) -> str | None:
+def notebook_path(cell: NotebookCell) -> str | None:
     """The path of the notebook that a `notebook:` cell refers to, as it is written; None where it is not told."""
     told = cell.metadata.get("notebook_path")
     if isinstance(told, str) and told:
@@ -92,9 +92,9 @@ def told_path(cell: NotebookCell) -> str | None:
 def reference(cell: NotebookCell, notebook: Notebook) -> Reference:
     """What a `notebook:` cell refers to. Raises NotebookError if neither metadata nor a line says it properly."""
     name = next(t for t in cell.tags if t.startswith("notebook:")).partition(":")[2]
-    place = Place(notebook.name, cell.number, name)
-    lines = includes(cell.source, place)  # raises for a wrong one, which `told_path` passes over
-    told = told_path(cell)
+    place = Location(notebook.name, cell.number, name)
+    lines = includes(cell.source, place)  # raises for a wrong one, which `notebook_path` passes over
+    told = notebook_path(cell)
     if told is None:
         raise NotebookError(
             "the cell's metadata has no `notebook_path`, and no line of the cell runs a notebook",
@@ -118,7 +118,7 @@ def reference(cell: NotebookCell, notebook: Notebook) -> Reference:
     return _with_line(told_here, cell, lines[0], notebook, place) if lines else told_here
 
 
-def _with_line(use: Reference, cell: NotebookCell, line: Include, notebook: Notebook, place: Place) -> Reference:
+def _with_line(use: Reference, cell: NotebookCell, line: Include, notebook: Notebook, place: Location) -> Reference:
     """The use as the cell's line says it. Raises NotebookError where the metadata says otherwise."""
     said = use_of(line, notebook, place)
     pairs = (
@@ -137,7 +137,7 @@ def _with_line(use: Reference, cell: NotebookCell, line: Include, notebook: Note
     return Reference(use.cell, use.name, use.path, said.parameters, said.outputs)
 
 
-def use_of(line: Include, notebook: Notebook, place: Place) -> Reference:
+def use_of(line: Include, notebook: Notebook, place: Location) -> Reference:
     """What a line of the notebook refers to, values typed. Raises NotebookError, at `place`, for what it cannot be."""
     path = notebook.path.resolve().parent / line.path
     if not path.is_file():
@@ -153,7 +153,7 @@ def use_of(line: Include, notebook: Notebook, place: Place) -> Reference:
     return Reference(place.cell or 0, place.step or path.stem, path, values, dict(line.outputs))
 
 
-def includes(source: str, place: Place) -> list[Include]:
+def includes(source: str, place: Location) -> list[Include]:
     """The lines of a cell that run other notebooks. Raises NotebookError for one that is not well formed."""
     if _WORD not in source and "%run" not in source:
         return []  # most cells, which are spared the parsing
@@ -169,7 +169,7 @@ def includes(source: str, place: Place) -> list[Include]:
 def written(cell: NotebookCell) -> list[Include]:
     """The lines of a cell that run other notebooks; none where it cannot be read."""
     try:
-        return includes(cell.source, Place())
+        return includes(cell.source, Location())
     except NotebookError:
         return []
 
@@ -280,7 +280,7 @@ def refuse_circle(other: Reference, notebook: Notebook, above: tuple[Path, ...])
         way = " -> ".join(p.name for p in (*above, other.path.resolve()))
         raise NotebookError(
             f"the notebooks are composed of each other: {way}",
-            place=Place(notebook.name, other.cell, other.name),
+            place=Location(notebook.name, other.cell, other.name),
             fix="Remove one of the cells.",
         )
 

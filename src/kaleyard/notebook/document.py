@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from kaleyard.errors import NotebookError, Place
+from kaleyard.errors import Location, NotebookError
 
 __all__ = ["METADATA_KEY", "Notebook", "NotebookCell", "read_notebook"]
 
@@ -63,11 +63,11 @@ def read_notebook(path: Path, name: str | None = None) -> Notebook:
         fix = "Save it as .ipynb from JupyterLab."
         if isinstance(data, dict) and "worksheets" in data:
             fix = "It has the format of before 2015: convert it with `jupyter nbconvert --to notebook`."
-        raise NotebookError("this file is not a notebook", place=Place(name), fix=fix)
+        raise NotebookError("this file is not a notebook", place=Location(name), fix=fix)
     if data["nbformat"] != _FORMAT:
         raise NotebookError(
             f"notebook format {data['nbformat']} is not format {_FORMAT}",
-            place=Place(name),
+            place=Location(name),
             fix="Convert it with `jupyter nbconvert --to notebook`.",
         )
     metadata = data.get("metadata")
@@ -81,13 +81,13 @@ def _json(path: Path, name: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
-        raise NotebookError("there is no such file", place=Place(name), fix="Check the path.") from error
+        raise NotebookError("there is no such file", place=Location(name), fix="Check the path.") from error
     except (IsADirectoryError, PermissionError) as error:
-        raise NotebookError(f"it cannot be read: {error.strerror}", place=Place(name)) from error
+        raise NotebookError(f"it cannot be read: {error.strerror}", place=Location(name)) from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotebookError(
             f"this file is not a notebook: {error}",
-            place=Place(name),
+            place=Location(name),
             fix="A notebook is JSON in UTF-8; a merge conflict or a cut download breaks it.",
         ) from error
 
@@ -100,12 +100,12 @@ def _refuse_other_languages(metadata: Mapping[str, Any], name: str) -> None:
     )
     if other:
         raise NotebookError(
-            f"its language is {other}, not Python", place=Place(name), fix="Only Python notebooks become pipelines."
+            f"its language is {other}, not Python", place=Location(name), fix="Only Python notebooks become pipelines."
         )
 
 
 def _cell(number: int, data: Any, name: str) -> NotebookCell:
-    place = Place(name, number)
+    place = Location(name, number)
     if not isinstance(data, dict) or data.get("cell_type") not in ("code", "markdown", "raw"):
         raise NotebookError("this is no code, Markdown or raw cell", place=place, fix="Delete the cell.")
     source = data.get("source", "")

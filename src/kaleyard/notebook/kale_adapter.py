@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kaleyard.errors import NotebookError, Place
+from kaleyard.errors import Location, NotebookError
 from kaleyard.notebook.document import METADATA_KEY, Notebook
 from kaleyard.notebook.kale_loader import kale_reader
 from kaleyard.notebook.tags import NETWORK_LABEL, is_kales
@@ -61,7 +61,7 @@ def read_outline(notebook: Notebook, tags: Mapping[int, Sequence[str]], name: st
         processor, parameters, metrics, shared = _process(notebook, tags, settings)
     except (ValueError, NotImplementedError, RuntimeError, TypeError, KeyError) as error:
         raise NotebookError(
-            f"Kale refuses this notebook: {error}", place=Place(notebook.name), fix="See its tags and its metadata."
+            f"Kale refuses this notebook: {error}", place=Location(notebook.name), fix="See its tags and its metadata."
         ) from error
     pipeline = processor.pipeline
     config = pipeline.config
@@ -160,7 +160,7 @@ def _volume(volume: Any, notebook: Notebook) -> Volume:
     if volume.type not in _MOUNTABLE:
         raise NotebookError(
             f"volume {volume.name} is of type {volume.type}, which KFP v2 cannot mount",
-            place=Place(notebook.name),
+            place=Location(notebook.name),
             fix="Use an existing claim (pvc) or a new one (new_pvc).",
         )
     modes = volume.volume_access_mode

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from kaleyard.errors import Place
+from kaleyard.errors import Location
 from kaleyard.notebook.cell_syntax import parse_cell
 from kaleyard.pipeline import Parameter, ParameterType
 
@@ -42,7 +42,7 @@ def read_parameters(cells: Iterable[tuple[int, str]], notebook: str) -> Declared
     found = Declared()
     seen: dict[str, int] = {}
     for number, source in cells:
-        for node in parse_cell(source, Place(notebook, number)).body:
+        for node in parse_cell(source, Location(notebook, number)).body:
             parameter = _parameter(node, number)
             if isinstance(parameter, str):
                 found.problems.append(CellProblem(number, node.lineno, parameter))
@@ -59,7 +59,7 @@ def read_metrics(cells: Iterable[tuple[int, str]], notebook: str) -> Declared:
     """The metrics' names, with their cells, from `print(name)` lines or bare names; other lines are problems."""
     found = Declared()
     for number, source in cells:
-        for node in parse_cell(source, Place(notebook, number)).body:
+        for node in parse_cell(source, Location(notebook, number)).body:
             value = node.value if isinstance(node, ast.Expr) else None
             if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "print":
                 names = [a.id for a in value.args if isinstance(a, ast.Name)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kaleyard.config import template_folder
-from kaleyard.errors import OutsideError, UsageError
+from kaleyard.errors import ExternalError, UsageError
 from kaleyard.project_template.template_rendering import render
 
 __all__ = ["make_project"]
@@ -33,7 +33,9 @@ def make_project(folder: Path | None, answers: Mapping[str, str], *, ask: bool =
             made.rename(target)
     except OSError as error:
         where = folder if folder is not None else place
-        raise OutsideError(f"{where} cannot be made: {error.strerror or error}", fix="Choose another place.") from error
+        raise ExternalError(
+            f"{where} cannot be made: {error.strerror or error}", fix="Choose another place."
+        ) from error
     return target
 
 

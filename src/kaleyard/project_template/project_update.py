@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from kaleyard.config import template_folder
-from kaleyard.errors import OutsideError, ProjectError
+from kaleyard.errors import ExternalError, ProjectError
 from kaleyard.project_template.template_rendering import questions, render
 from kaleyard.project_template.three_way_merge import Merge, files_of, merge_trees
-from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.executor_io import atomic_write
 
 __all__ = ["Update", "update_project"]
 
@@ -120,7 +120,7 @@ def _template(source: str | None, spare: Path) -> Iterator[Path]:
         return
     clone = spare / "repository"
     if _git(spare, "clone", "--quiet", "--depth", "1", "--", _address(source), str(clone)) is None:
-        raise OutsideError(f"{source} cannot be cloned", fix="Name a git repository that you can clone.")
+        raise ExternalError(f"{source} cannot be cloned", fix="Name a git repository that you can clone.")
     yield clone / "templates" / "project"
 
 
@@ -156,10 +156,10 @@ def _write(folder: Path, merge: Merge, note: dict[str, Any]) -> None:
             if content is None:
                 (folder / path).unlink()
             else:
-                write_whole(folder / path, content)
-        write_whole(folder / _NOTE, json.dumps(note, indent=2, ensure_ascii=False) + "\n")
+                atomic_write(folder / path, content)
+        atomic_write(folder / _NOTE, json.dumps(note, indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise OutsideError(
+        raise ExternalError(
             f"the update could not be written: {error}", fix="Undo it: git checkout . && git clean -d ."
         ) from error
     _mark_unmerged(folder, merge)
@@ -185,7 +185,7 @@ def _git(folder: Path, *arguments: str, given: bytes = b"") -> str | None:
     try:
         done = subprocess.run(command, input=given, capture_output=True, timeout=_MINUTES * 60, check=False)
     except FileNotFoundError as error:
-        raise OutsideError("there is no git here", fix="Install git.") from error
+        raise ExternalError("there is no git here", fix="Install git.") from error
     except subprocess.TimeoutExpired as error:
-        raise OutsideError(f"git {arguments[0]} took more than {_MINUTES} minutes") from error
+        raise ExternalError(f"git {arguments[0]} took more than {_MINUTES} minutes") from error
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from kaleyard.errors import OutsideError
+from kaleyard.errors import ExternalError
 
 __all__ = ["Merge", "files_of", "merge_trees"]
 
@@ -100,5 +100,5 @@ def _merge_text(mine: bytes, before: bytes, after: bytes) -> tuple[bytes, int]:
         command = ["git", "merge-file", "-p", *labels, *names]
         done = subprocess.run(command, cwd=folder, capture_output=True, check=False)
     if not 0 <= done.returncode <= _MARKERS_MAX:
-        raise OutsideError(f"git merge-file failed: {done.stderr.decode(errors='replace').strip()}")
+        raise ExternalError(f"git merge-file failed: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout, done.returncode

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kaleyard.compiler.image_recipe import Recipe
+from kaleyard.compiler.image_recipe import ImageRecipe
 
-__all__ = ["Built", "StepImage"]
+__all__ = ["BuiltPipeline", "StepImage"]
 
 
 @dataclass(slots=True)
@@ -41,11 +41,11 @@ class StepImage:
 
 
 @dataclass(slots=True)
-class Built:
+class BuiltPipeline:
     """What `build` did for a pipeline: its images by step, and the pipeline package, if all are in the registry."""
 
     pipeline: str
-    recipes: Mapping[str, Recipe]
+    recipes: Mapping[str, ImageRecipe]
     steps: dict[str, StepImage]
     package: Path | None = None
     seconds: float = 0.0

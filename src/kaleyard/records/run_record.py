@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from kaleyard.errors import OutsideError
-from kaleyard.runtime.executor_io import write_whole
+from kaleyard.errors import ExternalError
+from kaleyard.runtime.executor_io import atomic_write
 from kaleyard.runtime.result_files import WrittenFile, stored_path
 
 __all__ = ["Artifact", "Run", "RunState", "StepRun", "StepState", "load_run"]
@@ -121,9 +121,9 @@ class Run:
         """Write run.json, whole or not at all. Raises OutsideError if the folder cannot be written."""
         path = self.folder / "run.json"
         try:
-            write_whole(path, json.dumps(self.to_dict(), indent=1, allow_nan=True) + "\n")
+            atomic_write(path, json.dumps(self.to_dict(), indent=1, allow_nan=True) + "\n")
         except OSError as error:
-            raise OutsideError(f"{path} cannot be written: {error.strerror}", fix="Free the disk.") from error
+            raise ExternalError(f"{path} cannot be written: {error.strerror}", fix="Free the disk.") from error
 
 
 def _snapshot(step: StepRun) -> StepRun:
@@ -147,4 +147,4 @@ def load_run(folder: Path) -> Run:
         }
         return Run(folder=folder, steps=steps, **data)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OutsideError(f"{folder}: run.json cannot be read: {error}", fix="Run the pipeline again.") from error
+        raise ExternalError(f"{folder}: run.json cannot be read: {error}", fix="Run the pipeline again.") from error

@@ -6,13 +6,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from kaleyard.records.image_record import Built, StepImage
+from kaleyard.records.image_record import BuiltPipeline, StepImage
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
 
-__all__ = ["LiveReporter", "PlainReporter", "Reporter", "SilentReporter", "make_reporter"]
+__all__ = ["BuildReporter", "LiveBuildReporter", "PlainBuildReporter", "SilentBuildReporter", "make_build_reporter"]
 
 _STYLES = {
     "waiting": "dim",
@@ -24,10 +24,10 @@ _STYLES = {
 }
 
 
-class Reporter(Protocol):
+class BuildReporter(Protocol):
     """Hears what happens to images."""
 
-    def started(self, built: Built) -> None:
+    def started(self, built: BuiltPipeline) -> None:
         """The build begins; the names of all images are known."""
         ...
 
@@ -39,7 +39,7 @@ class Reporter(Protocol):
         """An image has a new state."""
         ...
 
-    def finished(self, built: Built, *, dry_run: bool = False) -> None:
+    def finished(self, built: BuiltPipeline, *, dry_run: bool = False) -> None:
         """It is over, and the package is written if there is one."""
         ...
 
@@ -48,10 +48,10 @@ class Reporter(Protocol):
         ...
 
 
-class SilentReporter:
+class SilentBuildReporter:
     """Tells nothing."""
 
-    def started(self, built: Built) -> None:
+    def started(self, built: BuiltPipeline) -> None:
         """Nothing is told."""
 
     def waits(self) -> None:
@@ -60,20 +60,20 @@ class SilentReporter:
     def changed(self, image: StepImage) -> None:
         """Nothing is told."""
 
-    def finished(self, built: Built, *, dry_run: bool = False) -> None:
+    def finished(self, built: BuiltPipeline, *, dry_run: bool = False) -> None:
         """Nothing is told."""
 
     def close(self) -> None:
         """Nothing is left to do."""
 
 
-class PlainReporter(SilentReporter):
+class PlainBuildReporter(SilentBuildReporter):
     """A line for each thing that happens."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
 
-    def started(self, built: Built) -> None:
+    def started(self, built: BuiltPipeline) -> None:
         """The pipeline, and how many images it has."""
         self._print(f"images of {built.pipeline}: {len(built.steps)}")
 
@@ -85,25 +85,25 @@ class PlainReporter(SilentReporter):
         """The step, its image's state and time."""
         self._print(f"  {image.step}: {_words(image)}")
 
-    def finished(self, built: Built, *, dry_run: bool = False) -> None:
+    def finished(self, built: BuiltPipeline, *, dry_run: bool = False) -> None:
         """What was made, and where the package is."""
-        for line in summary(built, dry_run=dry_run):
+        for line in build_summary(built, dry_run=dry_run):
             self._print(line)
 
     def _print(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
 
 
-class LiveReporter(PlainReporter):
+class LiveBuildReporter(PlainBuildReporter):
     """A table that changes as the images do."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._built: Built | None = None
+        self._built: BuiltPipeline | None = None
         self._live: Live | None = None
         self._since: dict[str, float] = {}
 
-    def started(self, built: Built) -> None:
+    def started(self, built: BuiltPipeline) -> None:
         """The table appears."""
         from rich.live import Live
 
@@ -116,7 +116,7 @@ class LiveReporter(PlainReporter):
         if image.state == "building":
             self._since[image.step] = time.monotonic()
 
-    def finished(self, built: Built, *, dry_run: bool = False) -> None:
+    def finished(self, built: BuiltPipeline, *, dry_run: bool = False) -> None:
         """The table stays, and the outcome follows."""
         self.close()
         super().finished(built, dry_run=dry_run)
@@ -140,7 +140,7 @@ class LiveReporter(PlainReporter):
         return table
 
 
-def summary(built: Built, *, dry_run: bool = False) -> list[str]:
+def build_summary(built: BuiltPipeline, *, dry_run: bool = False) -> list[str]:
     """The outcome in lines: how many images were built and pushed, in what time, and where the package is."""
     count = len(built.steps)
     images = f"{count} image{'s' * (count != 1)}"
@@ -153,11 +153,11 @@ def summary(built: Built, *, dry_run: bool = False) -> list[str]:
     return lines + ([f"package: {built.package}"] if built.package else [])
 
 
-def make_reporter(*, json: bool = False) -> Reporter:
+def make_build_reporter(*, json: bool = False) -> BuildReporter:
     """What fits where the output goes."""
     if json:
-        return SilentReporter()
-    return LiveReporter() if sys.stdout.isatty() else PlainReporter()
+        return SilentBuildReporter()
+    return LiveBuildReporter() if sys.stdout.isatty() else PlainBuildReporter()
 
 
 def _words(image: StepImage) -> str:

@@ -11,13 +11,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kaleyard.errors import OutsideError
+from kaleyard.errors import ExternalError
 from kaleyard.pipeline import Pipeline
 from kaleyard.records.run_record import Run, StepRun
 from kaleyard.reporting.file_previews import Previews, link_to, size_of
 from kaleyard.reporting.graph import StepLook, as_svg, render
 from kaleyard.reporting.profile import MEANINGS, PHASES
-from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.executor_io import atomic_write
 from kaleyard.runtime.terminal_text import without_escapes
 
 __all__ = ["write_report"]
@@ -41,9 +41,9 @@ def write_report(run: Run) -> None:
     """Write the run's report, whole or not at all. Raises OutsideError if the folder cannot be written."""
     page = _page(run)
     try:
-        write_whole(run.report, page)
+        atomic_write(run.report, page)
     except OSError as error:
-        raise OutsideError(f"{run.report} cannot be written: {error.strerror}", fix="Free the disk.") from error
+        raise ExternalError(f"{run.report} cannot be written: {error.strerror}", fix="Free the disk.") from error
 
 
 def _page(run: Run) -> str:

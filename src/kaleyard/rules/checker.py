@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kaleyard.analysis.notebook_analysis import Reading, read
+from kaleyard.analysis.notebook_analysis import NotebookAnalysis, read
 from kaleyard.config import Project
-from kaleyard.errors import CheckError, NotebookError, Place
+from kaleyard.errors import CheckError, Location, NotebookError
 from kaleyard.notebook.composition import composed
 from kaleyard.notebook.document import Notebook, read_notebook
 from kaleyard.pipeline import Pipeline
@@ -43,7 +43,7 @@ NOTEBOOK_RULES: tuple[type[Rule[Notebook]], ...] = (
     *document_hygiene.NOTEBOOK_RULES,
     *composed_notebooks.RULES,
 )
-READING_RULES: tuple[type[Rule[Reading]], ...] = (
+READING_RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (
     *undefined_names.RULES,
     *shared_values.RULES,
     *process_globals.RULES,
@@ -62,7 +62,7 @@ RULES = {rule.code: rule for rule in sorted(_EVERY, key=lambda r: r.code)}
 _DISABLE = re.compile(r"(?m)^\s*#\s*kaleyard:\s*disable\s*=\s*([\w ,]+?)\s*$")
 
 
-def check(path: Path, project: Project) -> tuple[list[Finding], Reading | None]:
+def check(path: Path, project: Project) -> tuple[list[Finding], NotebookAnalysis | None]:
     """Every finding in the notebook, in the order of its cells; and its reading, None where tags forbid one.
 
     Findings of rules that are switched off say so. Raises NotebookError if the file cannot be read at all.
@@ -98,7 +98,7 @@ def _forbids_reading(finding: Finding) -> bool:
     return finding.is_error and finding.code < "KY2"
 
 
-def _read(path: Path, project: Project, found: list[Finding]) -> Reading | None:
+def _read(path: Path, project: Project, found: list[Finding]) -> NotebookAnalysis | None:
     """The notebook as a pipeline, without what stops it from being read; each such cell is added to `found`.
 
     None where something else stops it, of which a finding tells.
@@ -112,7 +112,7 @@ def _read(path: Path, project: Project, found: list[Finding]) -> Reading | None:
             place = error.place
             again = any(f.code == tag_usage.UnreadableCell.code and f.place.cell == place.cell for f in found)
             if place.cell is not None and not again:
-                found.append(tag_usage.UnreadableCell().found(Place(place.notebook, place.cell), error.what))
+                found.append(tag_usage.UnreadableCell().found(Location(place.notebook, place.cell), error.what))
             elif broken:
                 return None
             else:

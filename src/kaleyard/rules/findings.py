@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from kaleyard.errors import Place
+from kaleyard.errors import Location
 
 __all__ = ["Example", "Finding", "Rule", "Severity"]
 
@@ -29,7 +29,7 @@ class Finding:
     code: str
     title: str
     severity: Severity
-    place: Place
+    place: Location
     what: str
     advice: str
     line: int | None = None
@@ -85,6 +85,6 @@ class Rule(ABC, Generic[Subject]):
     def check(self, subject: Subject) -> Iterable[Finding]:
         """Every place where the rule is broken."""
 
-    def found(self, place: Place, what: str, *, advice: str = "", line: int | None = None) -> Finding:
+    def found(self, place: Location, what: str, *, advice: str = "", line: int | None = None) -> Finding:
         """A finding of this rule, with the rule's advice unless a nearer one is given."""
         return Finding(self.code, self.title, self.severity, place, what, advice or self.advice(), line)

@@ -16,7 +16,7 @@ from typing import Any
 
 from kaleyard.errors import UsageError
 
-__all__ = ["ArtifactFile", "ExecutorInput", "read_executor_input", "write_executor_output", "write_whole"]
+__all__ = ["ArtifactFile", "ExecutorInput", "atomic_write", "read_executor_input", "write_executor_output"]
 
 # Where KFP's launcher mounts what these schemes name.
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/", "oci://": "/oci/", "file://": "/"}
@@ -83,10 +83,10 @@ def write_executor_output(given: ExecutorInput, metadata: Mapping[str, Mapping[s
         name: {"artifacts": [{"name": name, "uri": a.uri, "metadata": dict(metadata.get(name, {}))}]}
         for name, a in given.outputs.items()
     }
-    write_whole(given.output_file, json.dumps({"artifacts": artifacts}, sort_keys=True))
+    atomic_write(given.output_file, json.dumps({"artifacts": artifacts}, sort_keys=True))
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def atomic_write(path: Path, content: str | bytes) -> None:
     """Write a file whole or not at all, its folder made if need be. Raises OSError, and leaves nothing then."""
     path.parent.mkdir(parents=True, exist_ok=True)
     spare = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")

@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-__all__ = ["exceeded_limit", "told_size"]
+__all__ = ["exceeded_limit", "memory_size"]
 
 _CGROUPS = Path("/sys/fs/cgroup")
 # The file that counts the processes killed for want of memory, and the one that tells the limit.
@@ -32,7 +32,7 @@ def exceeded_limit(cgroups: Path = _CGROUPS) -> int:
     return 0
 
 
-def told_size(number: int) -> str:
+def memory_size(number: int) -> str:
     """A number of bytes in the largest unit it has a whole number of, as in a tag."""
     for unit, size in (("Gi", 1024**3), ("Mi", 1024**2), ("Ki", 1024)):
         if number % size == 0:

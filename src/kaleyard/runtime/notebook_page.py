@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.executor_io import atomic_write
 from kaleyard.runtime.terminal_text import without_escapes, without_rewritten
 
 __all__ = ["write_page"]
@@ -36,7 +36,7 @@ def write_page(notebook: Path, target: Path, title: str) -> None:
     Raises OSError if `notebook` cannot be read or `target` cannot be written.
     """
     text = notebook.read_text(encoding="utf-8", errors="replace")
-    write_whole(target, _page(text, notebook.name, title).encode(errors="replace"))
+    atomic_write(target, _page(text, notebook.name, title).encode(errors="replace"))
 
 
 def _page(text: str, name: str, title: str) -> str:

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from kaleyard.errors import KaleyardError, OutsideError, Place, StepError
+from kaleyard.errors import ExternalError, KaleyardError, Location, StepError
 from kaleyard.runtime.contract import (
     CELLS_VARIABLE,
     FAILURE_FILE,
@@ -33,7 +33,7 @@ from kaleyard.runtime.contract import (
     files_input,
 )
 from kaleyard.runtime.exchange.parameter_types import coerce
-from kaleyard.runtime.executor_io import ExecutorInput, write_executor_output, write_whole
+from kaleyard.runtime.executor_io import ExecutorInput, atomic_write, write_executor_output
 from kaleyard.runtime.import_shortcuts import skip_iri_grammar
 from kaleyard.runtime.result_files import collect_files, look_at, place_files, wanted_paths
 from kaleyard.runtime.signals import Stopped, caught
@@ -50,8 +50,8 @@ class _Interface:
     data: Mapping[str, Any]
 
     @property
-    def place(self) -> Place:
-        return Place(self.data["notebook"], step=self.data["step"])
+    def place(self) -> Location:
+        return Location(self.data["notebook"], step=self.data["step"])
 
 
 def run_step(
@@ -66,7 +66,7 @@ def run_step(
     try:
         interface = _Interface(json.loads(notebook.read_text(encoding="utf-8"))["metadata"][METADATA])
     except (OSError, ValueError, KeyError) as error:
-        raise OutsideError(f"{notebook} is no step notebook: {error!r}", fix="Compile the notebook again.") from error
+        raise ExternalError(f"{notebook} is no step notebook: {error!r}", fix="Compile the notebook again.") from error
     failure = given.output_file.with_name(FAILURE_FILE)
     failure.unlink(missing_ok=True)
     with scratch() as folder:
@@ -90,9 +90,9 @@ def run_step(
             shutil.copyfile(numbered, executed)
         _keep(given, executed, interface)
         if failed is not None:
-            if failed.place == Place():
+            if failed.place == Location():
                 failed.place = interface.place
-            write_whole(failure, json.dumps(failed.to_dict()))
+            atomic_write(failure, json.dumps(failed.to_dict()))
             raise failed
         write_executor_output(given, records)
     return records

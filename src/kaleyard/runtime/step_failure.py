@@ -10,9 +10,17 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from kaleyard.errors import CellError, DataError, KernelDiedError, Place, StepError, StepStoppedError, StepTimeoutError
+from kaleyard.errors import (
+    CellError,
+    DataError,
+    KernelDiedError,
+    Location,
+    StepError,
+    StepStoppedError,
+    StepTimeoutError,
+)
 from kaleyard.runtime.contract import METADATA, RAISES
-from kaleyard.runtime.memory_limit import exceeded_limit, told_size
+from kaleyard.runtime.memory_limit import exceeded_limit, memory_size
 from kaleyard.runtime.signals import Stopped
 from kaleyard.runtime.terminal_text import without_escapes
 
@@ -26,7 +34,7 @@ _SIGNALS = {
 }
 
 
-def explain(error: BaseException, executed: Path, place: Place) -> StepError:
+def explain(error: BaseException, executed: Path, place: Location) -> StepError:
     """The error that says which cell of the user's notebook failed, and how."""
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -48,7 +56,7 @@ def explain(error: BaseException, executed: Path, place: Place) -> StepError:
     return StepError(f"the step could not be run: {type(error).__name__}: {error}", place=place, fix=fix)
 
 
-def _cell_error(error: Any, cells: list[dict[str, Any]], place: Place) -> StepError:
+def _cell_error(error: Any, cells: list[dict[str, Any]], place: Location) -> StepError:
     failed = next((c for c in cells if _raised(c)), None)
     role = _ours(failed).get("role")
     traceback = "\n".join(error.traceback)
@@ -73,7 +81,7 @@ def _cell_error(error: Any, cells: list[dict[str, Any]], place: Place) -> StepEr
     )
 
 
-def _not_made(name: str, cells: list[dict[str, Any]], place: Place) -> DataError:
+def _not_made(name: str, cells: list[dict[str, Any]], place: Location) -> DataError:
     """The error about a value that a later step takes, and that has no value once the cells have run."""
     cell = next((c for c in reversed(cells) if _ours(c).get("role") == "user" and _binds(c, name)), None)
     why = "it is bound only in a branch, a loop or an `except` that was not run" if cell else "no cell of it binds it"
@@ -90,7 +98,7 @@ def _binds(cell: dict[str, Any], name: str) -> bool:
     return name in stored or any(getattr(n, "name", None) == name for n in nodes)
 
 
-def _dead(place: Place) -> StepError:
+def _dead(place: Location) -> StepError:
     from kaleyard.runtime.kernels.step_kernel import exit_status
 
     code = exit_status()
@@ -104,10 +112,10 @@ def _dead(place: Place) -> StepError:
     return KernelDiedError(f"the kernel ended its own process{ending}", place=place, fix="Do not end Python in a cell.")
 
 
-def out_of_memory(limit: int, place: Place) -> KernelDiedError:
+def out_of_memory(limit: int, place: Location) -> KernelDiedError:
     """The error about a step that needed more memory than it may have; `limit` in bytes, 0 if it is the machine's."""
     return KernelDiedError(
-        f"the step was killed: it used more memory than its limit, {told_size(limit)}"
+        f"the step was killed: it used more memory than its limit, {memory_size(limit)}"
         if limit
         else "the step was killed: the machine has no memory left",
         place=place,
@@ -128,8 +136,8 @@ def _ours(cell: dict[str, Any] | None) -> dict[str, Any]:
     return dict((cell or {}).get("metadata", {}).get(METADATA) or {})
 
 
-def _at(cell: dict[str, Any] | None, place: Place) -> Place:
-    return Place(place.notebook, _ours(cell).get("cell"), place.step)
+def _at(cell: dict[str, Any] | None, place: Location) -> Location:
+    return Location(place.notebook, _ours(cell).get("cell"), place.step)
 
 
 def _running(cells: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from kaleyard.errors import OutsideError, StepError
+from kaleyard.errors import ExternalError, StepError
 
 __all__ = ["LEVELS", "scratch", "work_folder", "work_root"]
 
@@ -23,7 +23,7 @@ def scratch() -> Iterator[Path]:
     try:
         folder = Path(tempfile.mkdtemp(prefix="ky-"))
     except OSError as error:
-        raise OutsideError(
+        raise ExternalError(
             f"no temporary folder can be made: {error.strerror}", fix="Make /tmp writable, or set TMPDIR."
         ) from error
     try:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Executed", "Kernels", "Trouble", "execute"]
+__all__ = ["Executed", "ExecutionFailure", "Kernels", "execute"]
 
 _SKIP = "kaleyard-not-run"
 _STARTUP = 120  # seconds that a kernel may take to answer
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class ExecutionFailure:
     """What stopped a notebook: "died", "memory" or "timeout", at which code cell (from 0), and in words."""
 
     kind: str
@@ -30,7 +30,7 @@ class Executed:
 
     outputs: dict[int, list[Any]] = field(default_factory=dict)
     counts: dict[int, int | None] = field(default_factory=dict)
-    trouble: Trouble | None = None
+    trouble: ExecutionFailure | None = None
 
 
 def execute(notebook: Any, folder: Path, skip: frozenset[int], timeout: float | None) -> Executed:
@@ -76,31 +76,33 @@ async def _execute(notebook: Any, folder: Path, skip: frozenset[int], limit: flo
                     at += cell.cell_type == "code"
                     await client.async_execute_cell(cell, index)
             except CellTimeoutError:
-                trouble = Trouble("timeout", at, f"it ran longer than {limit:g} s")
+                trouble = ExecutionFailure("timeout", at, f"it ran longer than {limit:g} s")
             except DeadKernelError:
                 trouble = _dead(at, process)
     except RuntimeError as error:
-        trouble = trouble or Trouble("died", 0, f"the kernel did not start: {error}")
+        trouble = trouble or ExecutionFailure("died", 0, f"the kernel did not start: {error}")
     done = Executed(trouble=trouble)
     for number, cell in enumerate(code):
         done.outputs[number], done.counts[number] = cell.outputs, cell.execution_count
         if trouble is None and any(o.get("ename") == "MemoryError" for o in cell.outputs):
-            done.trouble = Trouble("memory", number, "it ran out of memory: MemoryError")
+            done.trouble = ExecutionFailure("memory", number, "it ran out of memory: MemoryError")
     return done
 
 
-def _dead(at: int, process: Any) -> Trouble:
+def _dead(at: int, process: Any) -> ExecutionFailure:
     import signal
 
-    from kaleyard.runtime.memory_limit import exceeded_limit, told_size
+    from kaleyard.runtime.memory_limit import exceeded_limit, memory_size
 
     code = process.poll() if process is not None else None
     if code == -signal.SIGKILL and (limit := exceeded_limit()):
-        return Trouble("memory", at, f"it was killed: it used more memory than there is, {told_size(limit)}")
+        return ExecutionFailure("memory", at, f"it was killed: it used more memory than there is, {memory_size(limit)}")
     if code is not None and code < 0:
         more = " (out of memory, perhaps)" if code == -signal.SIGKILL else ""
-        return Trouble("died", at, f"the kernel was killed by {signal.Signals(-code).name}{more}")
-    return Trouble("died", at, "the kernel ended its own process" + (f" with exit code {code}" if code else ""))
+        return ExecutionFailure("died", at, f"the kernel was killed by {signal.Signals(-code).name}{more}")
+    return ExecutionFailure(
+        "died", at, "the kernel ended its own process" + (f" with exit code {code}" if code else "")
+    )
 
 
 class Kernels:

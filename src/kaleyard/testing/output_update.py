@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from kaleyard.config import Project
-from kaleyard.errors import CellError, NotebookError, Place, StepTimeoutError
-from kaleyard.runtime.executor_io import write_whole
+from kaleyard.errors import CellError, Location, NotebookError, StepTimeoutError
+from kaleyard.runtime.executor_io import atomic_write
 from kaleyard.testing.notebook_execution import Executed, Kernels
 from kaleyard.testing.output_comparison import align, options_of, quiet, sanitizers, tolerance_of
 from kaleyard.testing.unstable_cells import Unstable, unstable_cells
@@ -51,7 +51,7 @@ def update_notebooks(paths: Sequence[Path], project: Project, jobs: int, timeout
             try:
                 notebooks[path] = nbformat.read(path, as_version=4)
             except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
-                raise NotebookError(f"it cannot be read: {error}", place=Place(project.relative(path))) from error
+                raise NotebookError(f"it cannot be read: {error}", place=Location(project.relative(path))) from error
         kernels.expect(list(dict.fromkeys(m for p in paths for m in notebook_modules(p, project))), len(paths))
         skips = {path: _skipped(notebook) for path, notebook in notebooks.items()}
         runs = {p: kernels.submit(n, p.parent, skips[p], timeout) for p, n in notebooks.items()}
@@ -80,7 +80,7 @@ def _update(path: Path, notebook: Any, done: Executed, skipped: frozenset[int], 
     name = project.relative(path)
     numbers = [n for n, c in enumerate(notebook.cells, 1) if c.cell_type == "code"]
     if done.trouble is not None:
-        place = Place(name, numbers[done.trouble.cell])
+        place = Location(name, numbers[done.trouble.cell])
         kind = StepTimeoutError if done.trouble.kind == "timeout" else NotebookError
         raise kind(done.trouble.words, place=place, fix="The notebook is as it was.")
     text = path.read_text(encoding="utf-8")
@@ -94,7 +94,7 @@ def _update(path: Path, notebook: Any, done: Executed, skipped: frozenset[int], 
         if error is not None and not options_of(cell).get("check_exception"):
             raise CellError(
                 f"{error.ename}: {error.evalue}",
-                place=Place(name, number),
+                place=Location(name, number),
                 fix="Mend the cell; the notebook is as it was.",
                 ename=error.ename,
                 evalue=error.evalue,
@@ -105,7 +105,7 @@ def _update(path: Path, notebook: Any, done: Executed, skipped: frozenset[int], 
         data["cells"][number - 1] |= {"outputs": _as_stored(given), "execution_count": done.counts[at]}
         changed.append(number)
     if changed:
-        write_whole(path, _dumped(data, text))
+        atomic_write(path, _dumped(data, text))
     return Updated(name, tuple(changed))
 
 

@@ -16,13 +16,13 @@ from kaleyard.testing.github_annotations import cell_lines
 from kaleyard.testing.output_comparison import align, quiet, sanitizers, tolerance_of
 from kaleyard.testing.pytest_session import PROPERTY, STATE
 
-__all__ = ["Cell", "CellError", "Notebook", "Stored"]
+__all__ = ["CellError", "CellItem", "NotebookFile", "Stored"]
 
 _STORED = "stored outputs"
 _UPDATE = "Store them: kaleyard test --update."
 
 
-class Notebook(IPyNbFile):  # type: ignore[misc]
+class NotebookFile(IPyNbFile):  # type: ignore[misc]
     """A notebook, which runs once for all its cells."""
 
     def collect(self) -> Iterator[pytest.Item]:
@@ -34,7 +34,7 @@ class Notebook(IPyNbFile):  # type: ignore[misc]
         found = list(super().collect())
         self.numbers = [n for n, c in enumerate(self.nb.cells, 1) if c.cell_type == "code"]
         items = [
-            Cell.from_parent(
+            CellItem.from_parent(
                 self, name=f"cell {self.numbers[i.cell_num]}", cell_num=i.cell_num, cell=i.cell, options=i.options
             )
             for i in found
@@ -76,7 +76,7 @@ class Stored(pytest.Item):
         return self.path, 0, f"{self.path.name}: {_STORED}"
 
 
-class Cell(IPyNbCell):  # type: ignore[misc]
+class CellItem(IPyNbCell):  # type: ignore[misc]
     """A code cell: what it gave, against what is stored."""
 
     def setup(self) -> None:

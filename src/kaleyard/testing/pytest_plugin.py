@@ -37,7 +37,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     if not asked and not file_path.is_relative_to(state.project.notebooks_folder):
         return None
     # nbval and nbformat take a second to import: nobody pays who has no notebook.
-    from kaleyard.testing.pytest_items import Notebook
+    from kaleyard.testing.pytest_items import NotebookFile
 
-    found: pytest.Collector = Notebook.from_parent(parent, path=file_path)
+    found: pytest.Collector = NotebookFile.from_parent(parent, path=file_path)
     return found

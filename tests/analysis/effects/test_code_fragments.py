@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from kaleyard.analysis.effects.code_fragments import units
-from kaleyard.analysis.effects.name_effects import Names
+from kaleyard.analysis.effects.name_effects import NameEffects
 from kaleyard.analysis.effects.statements import trace
-from kaleyard.errors import NotebookError, Place
+from kaleyard.errors import Location, NotebookError
 from kaleyard.notebook.cell_syntax import parse_cell
 from kaleyard.notebook.magics import magic_calls
 from notebook_builder import NotebookCells, load
 
-HERE = Place("nb.ipynb", 1)
+HERE = Location("nb.ipynb", 1)
 
 
-def names(source: str) -> Names:
+def names(source: str) -> NameEffects:
     return trace([(1, parse_cell(source, HERE))])
 
 
@@ -133,20 +133,20 @@ def test_windows_line_ends_are_those_of_python(tmp_path: Path) -> None:
 
 
 def test_a_cell_is_parsed_once() -> None:
-    assert parse_cell("a = 1", HERE) is parse_cell("a = 1", Place("other.ipynb", 7))
+    assert parse_cell("a = 1", HERE) is parse_cell("a = 1", Location("other.ipynb", 7))
     assert isinstance(parse_cell("a = 1", HERE), ast.Module)
 
 
 @pytest.mark.parametrize("line", ["pip install -q six", "matplotlib inline", "  ls -l  ", "cd .."])
 def test_a_line_that_ipython_takes_for_a_magic_needs_no_percent_sign(line: str) -> None:
-    (told,) = [texts[0] for node in parse_cell(line, Place("nb")).body for _, texts in magic_calls(node)]
+    (told,) = [texts[0] for node in parse_cell(line, Location("nb")).body for _, texts in magic_calls(node)]
     assert told == line.split(maxsplit=1)[0]
 
 
 @pytest.mark.parametrize("source", ["pip install -q six\nx = 1", "pips install six"])
 def test_what_ipython_takes_for_no_magic_is_no_python(source: str) -> None:
     with pytest.raises(NotebookError, match="this is no valid Python"):
-        parse_cell(source, Place("nb"))
+        parse_cell(source, Location("nb"))
 
 
 def test_a_name_of_a_magic_is_a_variable_where_it_is_valid_python() -> None:

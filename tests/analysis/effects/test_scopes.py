@@ -6,13 +6,13 @@ import ast
 
 import pytest
 
-from kaleyard.analysis.effects.scopes import Deferred, deferred
+from kaleyard.analysis.effects.scopes import CallEffects, call_effects
 
 
-def of(source: str) -> Deferred:
+def of(source: str) -> CallEffects:
     (node,) = ast.parse(source).body
     assert isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-    return deferred(node)
+    return call_effects(node)
 
 
 @pytest.mark.parametrize(

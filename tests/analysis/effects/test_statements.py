@@ -6,11 +6,11 @@ import ast
 
 import pytest
 
-from kaleyard.analysis.effects.name_effects import Known, Names
+from kaleyard.analysis.effects.name_effects import NameEffects, Scope
 from kaleyard.analysis.effects.statements import trace
 
 
-def names(source: str, known: Known | None = None) -> Names:
+def names(source: str, known: Scope | None = None) -> NameEffects:
     return trace([(1, ast.parse(source))], known)
 
 
@@ -107,7 +107,7 @@ def test_values_are_changed_in_place(source: str, changes: str) -> None:
 
 
 def test_a_function_made_before_tells_what_its_call_changes() -> None:
-    known = Known().then(names("log = []\ndef note(x): log.append(x)\ndef reset():\n    global n\n    n = 0"))
+    known = Scope().then(names("log = []\ndef note(x): log.append(x)\ndef reset():\n    global n\n    n = 0"))
     found = names("note(1)\nreset()", known)
     assert (set(found.changes), found.may_make) == ({"log"}, {"n"})
 
@@ -120,7 +120,7 @@ def test_a_change_inside_a_module_is_told_apart() -> None:
 def test_annotations_that_are_not_evaluated_are_not_missed() -> None:
     source = "def f(x: Missing) -> Missing: ...\nclass A:\n    x: Missing"
     assert "Missing" in names(source).reads
-    found = names(source, Known(lazy_notes=True))
+    found = names(source, Scope(lazy_notes=True))
     assert "Missing" not in found.reads
     assert "Missing" in found.maybe_reads
 

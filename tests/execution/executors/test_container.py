@@ -20,12 +20,12 @@ import pytest
 
 from container_engine import Engine, images, settings
 from kaleyard.config import Project, find_project
-from kaleyard.errors import OutsideError, Place
+from kaleyard.errors import ExternalError, Location
 from kaleyard.execution.executors import container as containers
 from kaleyard.execution.executors import container_security as confinement
 from kaleyard.execution.executors.container import ContainerExecutor
 from kaleyard.execution.executors.process import ProcessExecutor
-from kaleyard.execution.scheduler import Options, Runner
+from kaleyard.execution.scheduler import RunOptions, Scheduler
 from kaleyard.pipeline import Pipeline
 from kaleyard.records.run_record import Run
 from kaleyard.reporting.console import SilentReporter
@@ -35,7 +35,7 @@ from notebook_builder import notebook
 pytest_plugins = ["engine"]
 pytestmark = pytest.mark.engine
 
-PLACE = Place("notebooks/a.ipynb", step="one")
+PLACE = Location("notebooks/a.ipynb", step="one")
 FACTS = """
 import os, socket
 from pathlib import Path
@@ -92,11 +92,11 @@ class Made:
     ) -> Run:
         """These steps run as containers, and those they need."""
         more: dict[str, Any] = {"wanted": frozenset(names), "cache": False} | options
-        told = Options(**more)
+        told = RunOptions(**more)
         with ContainerExecutor(images or self.images, self.engine) as executor:
             if check:
                 executor.check(self.pipeline)
-            return Runner(self.pipeline, self.project, {"N": n}, executor, SilentReporter(), told).run()
+            return Scheduler(self.pipeline, self.project, {"N": n}, executor, SilentReporter(), told).run()
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +157,9 @@ def begun(made: Made, step: str, running: Future[Run]) -> str:
 
 
 def test_values_metrics_and_notebook_come_out_as_from_a_process(made: Made, done: Run) -> None:
-    told = Options(wanted=frozenset({"second"}), cache=False)
+    told = RunOptions(wanted=frozenset({"second"}), cache=False)
     with ProcessExecutor() as executor:
-        as_processes = Runner(made.pipeline, made.project, {"N": 3}, executor, SilentReporter(), told).run()
+        as_processes = Scheduler(made.pipeline, made.project, {"N": 3}, executor, SilentReporter(), told).run()
     for run in (as_processes, done):
         assert [run.steps[n].state for n in ("first", "second")] == ["done", "done"], run.steps
     assert done.metrics["total"] == as_processes.metrics["total"] == 5
@@ -249,8 +249,8 @@ def test_a_step_stopped_as_it_begins_ends_at_once(made: Made) -> None:
     with ContainerExecutor(made.images, made.engine) as executor:
         timer = threading.Timer(0.1, executor.stop)
         timer.start()
-        told = Options(wanted=frozenset({"slow"}), cache=False)
-        run = Runner(made.pipeline, made.project, {"N": 3}, executor, SilentReporter(), told).run()
+        told = RunOptions(wanted=frozenset({"slow"}), cache=False)
+        run = Scheduler(made.pipeline, made.project, {"N": 3}, executor, SilentReporter(), told).run()
     assert run.steps["slow"].state == "stopped"
     assert time.monotonic() - began < 8
 
@@ -325,7 +325,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(made: Made, engine: Engin
 
 def test_an_image_that_is_nowhere_is_named_before_anything_starts(made: Made) -> None:
     lost = "127.0.0.1:1/nowhere/first:1"
-    with pytest.raises(OutsideError, match=rf"step first: the image {lost} is not here") as caught:
+    with pytest.raises(ExternalError, match=rf"step first: the image {lost} is not here") as caught:
         made.run("first", images=made.images | {"first": lost})
     assert "kaleyard build" in str(caught.value)
     run = made.run("first", images=made.images | {"first": lost}, check=False)
@@ -333,7 +333,7 @@ def test_an_image_that_is_nowhere_is_named_before_anything_starts(made: Made) ->
 
 
 def test_a_step_without_an_image_is_named(made: Made) -> None:
-    with pytest.raises(OutsideError, match="step first: there is no image"):
+    with pytest.raises(ExternalError, match="step first: there is no image"):
         made.run("first", images={"second": made.images["second"]})
 
 
@@ -355,9 +355,9 @@ def test_an_image_of_the_registry_is_pulled(
 def test_results_of_containers_are_cached_apart_from_those_of_processes(made: Made) -> None:
     for state in ("done", "cached"):
         assert made.run("second", cache=True, n=4).steps["second"].state == state
-    told = Options(wanted=frozenset({"second"}))
+    told = RunOptions(wanted=frozenset({"second"}))
     with ProcessExecutor() as executor:
-        run = Runner(made.pipeline, made.project, {"N": 4}, executor, SilentReporter(), told).run()
+        run = Scheduler(made.pipeline, made.project, {"N": 4}, executor, SilentReporter(), told).run()
     assert {run.steps[name].state for name in ("first", "second")} == {"done"}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from container_engine import Engine
-from kaleyard.errors import NotebookError, OutsideError, Place, UsageError
+from kaleyard.errors import ExternalError, Location, NotebookError, UsageError
 from kaleyard.execution.executors import container as containers
 from kaleyard.execution.executors import container_engine as engines
 from kaleyard.execution.executors import container_security as confinement
@@ -21,7 +21,7 @@ from kaleyard.pipeline import Settings
 
 pytest_plugins = ["engine"]
 
-PLACE = Place("notebooks/a.ipynb", step="one")
+PLACE = Location("notebooks/a.ipynb", step="one")
 
 
 @pytest.mark.parametrize(
@@ -61,16 +61,16 @@ def test_an_engine_that_does_not_run_is_told_with_how_to_start_it(
     with monkeypatch.context() as patch:
         patch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
         patch.setenv("CONTAINER_HOST", f"unix://{tmp_path}/none.sock")
-        with pytest.raises(OutsideError, match=f"{engine.kind} does not run") as caught:
+        with pytest.raises(ExternalError, match=f"{engine.kind} does not run") as caught:
             ContainerExecutor({}, engine.kind).__enter__()
     assert "Start" in str(caught.value)
 
 
 def test_an_engine_that_is_not_there_is_told_with_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(OutsideError, match=r"(?s)none of docker, podman is installed.*--runner process"):
+    with pytest.raises(ExternalError, match=r"(?s)none of docker, podman is installed.*--runner process"):
         ContainerExecutor({}).__enter__()
-    with pytest.raises(OutsideError, match=r"(?s)podman is not installed.*apt install podman"):
+    with pytest.raises(ExternalError, match=r"(?s)podman is not installed.*apt install podman"):
         ContainerExecutor({}, "podman").__enter__()
     with pytest.raises(UsageError, match="there is no engine lxc"):
         ContainerExecutor({}, "lxc").__enter__()

@@ -10,7 +10,7 @@ import pytest
 
 import kaleyard
 from kaleyard.config import Project
-from kaleyard.execution.prediction import Foresight, notebook_modules, step_modules
+from kaleyard.execution.prediction import RerunPrediction, notebook_modules, step_modules
 from kaleyard.execution.prewarm.preload import modules_of, with_companions
 from notebook_builder import load, notebook
 
@@ -87,19 +87,19 @@ def test_steps_are_told_apart_and_modules_of_the_project_left_out(tmp_path: Path
 def test_foresight_says_all_then_nothing_then_some(project: Path) -> None:
     path = notebook(project / "notebooks" / "f.ipynb", ("N = 1", "pipeline-parameters"), ("a = N", "step:one"))
     place = Project(project)
-    assert Foresight(place, path, None).guess() == "all"
+    assert RerunPrediction(place, path, None).guess() == "all"
     assert kaleyard.run(path).state == "done"
-    assert Foresight(place, path, None).guess() == "nothing"
-    assert Foresight(place, path, ["N=2"]).guess() == "some"
+    assert RerunPrediction(place, path, None).guess() == "nothing"
+    assert RerunPrediction(place, path, ["N=2"]).guess() == "some"
     notebook(path, ("N = 1", "pipeline-parameters"), ("a = N + 1", "step:one"))
-    assert Foresight(place, path, None).guess() == "some"
+    assert RerunPrediction(place, path, None).guess() == "some"
     [file] = (place.cache_folder / "foresight").iterdir()
     file.write_text("{")
-    assert Foresight(place, path, None).guess() == "all"
+    assert RerunPrediction(place, path, None).guess() == "all"
 
 
 def test_foresight_that_cannot_be_kept_is_no_error(project: Path) -> None:
     (project / ".kaleyard").write_text("a file where the cache should be")
     path = project / "notebooks" / "f.ipynb"
-    Foresight(Project(project), path, None).remember()
-    assert Foresight(Project(project), path, None).guess() == "all"
+    RerunPrediction(Project(project), path, None).remember()
+    assert RerunPrediction(Project(project), path, None).guess() == "all"

@@ -99,10 +99,10 @@ def test_a_value_has_changed_if_its_definitions_have_and_not_if_their_globals_ha
         exec(use, names)
         # As when it is saved under another name.
         pickle.loads(pickling.pickled(names["value"]))
-        with definitions.Sent.comparing():
+        with definitions.LoadedDefinitions.comparing():
             before = pickling.pickled(pickle.loads(written))
             assert (pickling.pickled(names["value"]) != before) is changed
-        assert not definitions.Sent.compared
+        assert not definitions.LoadedDefinitions.compared
 
 
 def test_a_cached_function_travels_with_its_limits_and_without_its_cache() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from kaleyard.errors import DataError, OutsideError
+from kaleyard.errors import DataError, ExternalError
 from kaleyard.runtime import serializers as formats
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -92,7 +92,7 @@ def test_a_damaged_file_is_an_error_with_the_variable(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_an_outside_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutsideError):
+    with pytest.raises(ExternalError):
         formats.save("x", 1, tmp_path / "file" / "x")
 
 

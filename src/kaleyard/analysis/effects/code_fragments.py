@@ -8,24 +8,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from kaleyard.analysis.effects.name_effects import Known, Names
+from kaleyard.analysis.effects.name_effects import NameEffects, Scope
 from kaleyard.analysis.effects.statements import trace
 from kaleyard.analysis.effects.syntax import makes_class
-from kaleyard.errors import Place
+from kaleyard.errors import Location
 from kaleyard.notebook.cell_syntax import BODY_MAGIC, parse_cell, parse_with_lines
 from kaleyard.notebook.magics import magic_calls
 
-__all__ = ["Unit", "units"]
+__all__ = ["CodeFragment", "units"]
 
 
 @dataclass(frozen=True, eq=False)
-class Unit:
+class CodeFragment:
     """Top-level statements of a cell that stand on lines of their own, with what they do with names."""
 
     cell: int
     source: str
     nodes: tuple[ast.stmt, ...]
-    names: Names
+    names: NameEffects
 
     @property
     def line(self) -> int:
@@ -60,17 +60,17 @@ class Unit:
         return not self.names.makes and not self.names.may_make and not self.names.star
 
 
-def units(cell: int, source: str, place: Place, known: Known | None = None) -> tuple[Unit, ...]:
+def units(cell: int, source: str, place: Location, known: Scope | None = None) -> tuple[CodeFragment, ...]:
     """The cell's top-level statements, each with the comments above it; the whole cell where magics span lines.
 
     `known` is what was defined and imported before the cell.
     """
-    known = known or Known()
+    known = known or Scope()
     found = []
     for text, group in _pieces(source, parse_cell(source, place), same_lines=parse_with_lines(source)[1]):
         names = trace([(cell, ast.Module(group, []))], known)
         known = known.then(names)
-        found.append(Unit(cell, text, tuple(group), names))
+        found.append(CodeFragment(cell, text, tuple(group), names))
     return tuple(found)
 
 

@@ -21,8 +21,8 @@ from kaleyard.analysis.effects.mutation import (
     put_in,
     root_name,
 )
-from kaleyard.analysis.effects.name_effects import Known, Names
-from kaleyard.analysis.effects.scopes import Comprehension, Deferred, deferred
+from kaleyard.analysis.effects.name_effects import NameEffects, Scope
+from kaleyard.analysis.effects.scopes import CallEffects, Comprehension, call_effects
 from kaleyard.analysis.effects.syntax import default_values, names_in
 
 __all__ = ["Expressions"]
@@ -33,8 +33,8 @@ _BUILTINS = frozenset(dir(builtins))
 class Expressions(ast.NodeVisitor):
     """Walks expressions in the order they run; `bound` (on every path) and `maybe` (on some) are the state."""
 
-    def __init__(self, known: Known) -> None:
-        self.names = Names()
+    def __init__(self, known: Scope) -> None:
+        self.names = NameEffects()
         self.known = known
         self.cell = 0
         self.bound: set[str] = set()
@@ -93,14 +93,14 @@ class Expressions(ast.NodeVisitor):
             for other in changed[one] - set(what.parameters):
                 self.change(other, line, local=False)
 
-    def _function(self, name: str) -> Deferred | None:
+    def _function(self, name: str) -> CallEffects | None:
         if name in self.names.definitions:
             return self.names.definitions[name] if name in self.maybe else None
         return None if name in self.bound else self.known.definitions.get(name)
 
-    def _reached(self, name: str) -> dict[str, Deferred]:
+    def _reached(self, name: str) -> dict[str, CallEffects]:
         """The function or class of that name and those it uses in turn."""
-        found: dict[str, Deferred] = {}
+        found: dict[str, CallEffects] = {}
         todo = [name]
         while todo:
             one = todo.pop()
@@ -110,7 +110,7 @@ class Expressions(ast.NodeVisitor):
                 todo.extend(what.reads)
         return found
 
-    def _changed(self, reached: Mapping[str, Deferred]) -> dict[str, set[str]]:
+    def _changed(self, reached: Mapping[str, CallEffects]) -> dict[str, set[str]]:
         """By function, the names, its parameters among them, whose values it changes, itself or by what it calls."""
         found = {one: set(what.changes | what.changed) for one, what in reached.items()}
         for one, what in reached.items():
@@ -263,7 +263,7 @@ class Expressions(ast.NodeVisitor):
         for default in default_values(node):
             self.visit(default)
         # A lambda inside an expression is mostly called at once (`map`, `apply`, `key=`).
-        what = deferred(node)
+        what = call_effects(node)
         self.lazy += 1
         for name in what.reads:
             self.perhaps += name in what.loose

@@ -8,9 +8,9 @@ from __future__ import annotations
 import builtins
 from dataclasses import dataclass, field
 
-from kaleyard.analysis.effects.scopes import Deferred
+from kaleyard.analysis.effects.scopes import CallEffects
 
-__all__ = ["GIVEN", "Known", "Names", "Site"]
+__all__ = ["GIVEN", "NameEffects", "Scope", "Site"]
 
 Site = tuple[int, int]  # cell number, line in the cell
 
@@ -24,7 +24,7 @@ GIVEN = frozenset(dir(builtins)) | {
 
 
 @dataclass(slots=True)
-class Known:
+class Scope:
     """What was made before: functions and classes, by name, and the names that imports bind.
 
     `alias` are names that may be the same object as other names, or a part of it; `roots` all those other names, ever.
@@ -34,7 +34,7 @@ class Known:
     `lazy_notes`: annotations are not evaluated (`from __future__ import annotations`).
     """
 
-    definitions: dict[str, Deferred] = field(default_factory=dict)
+    definitions: dict[str, CallEffects] = field(default_factory=dict)
     imports: set[str] = field(default_factory=set)
     lazy_notes: bool = False
     alias: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Known:
     held: dict[str, frozenset[str]] = field(default_factory=dict)
     scalars: frozenset[str] = frozenset()
 
-    def then(self, names: Names, *, unaware: bool = False) -> Known:
+    def then(self, names: NameEffects, *, unaware: bool = False) -> Scope:
         """What is known once code that does `names` has run; `unaware` if it was read without what is known here."""
         gone = names.makes | names.may_make
         alias, held = names.alias, names.held
@@ -54,7 +54,7 @@ class Known:
         imports = (self.imports - gone) | names.imports
         methods = self.methods | names.methods
         definitions = kept | names.definitions
-        return Known(definitions, imports, self.lazy_notes, alias, self.roots, methods, held, self.scalars - gone)
+        return Scope(definitions, imports, self.lazy_notes, alias, self.roots, methods, held, self.scalars - gone)
 
     def same(self, name: str) -> set[str]:
         """The names whose value changes where that of `name` is changed in place, itself among them."""
@@ -69,7 +69,7 @@ class Known:
 
 
 @dataclass(slots=True)
-class Names:
+class NameEffects:
     """What code does with names; sites are (cell, line).
 
     `reads` must come from outside; `maybe_reads` may have to. `makes` are bound at the end on every path,
@@ -88,7 +88,7 @@ class Names:
     makes: set[str] = field(default_factory=set)
     may_make: set[str] = field(default_factory=set)
     changes: dict[str, Site] = field(default_factory=dict)
-    definitions: dict[str, Deferred] = field(default_factory=dict)
+    definitions: dict[str, CallEffects] = field(default_factory=dict)
     imports: set[str] = field(default_factory=set)
     sites: dict[str, Site] = field(default_factory=dict)
     star: bool = False

@@ -32,14 +32,14 @@ from kaleyard.analysis.effects.syntax import (
     surely_bound,
 )
 
-__all__ = ["Deferred", "deferred"]
+__all__ = ["CallEffects", "call_effects"]
 
 
 Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
 @dataclass(slots=True)
-class Deferred:
+class CallEffects:
     """What a call does to the names around it: which it reads (with line), sets, and changes in place.
 
     `parameters` are the function's own, in order; `changed` those whose values it changes in place. `passes` are
@@ -67,7 +67,7 @@ class Deferred:
         return self.parameters[where] if where < len(self.parameters) else None
 
 
-def deferred(node: Function | ast.ClassDef) -> Deferred:
+def call_effects(node: Function | ast.ClassDef) -> CallEffects:
     """What calling the function, or using the class, does to the names around it."""
     if isinstance(node, ast.ClassDef):
         body = _Scope(is_class=True)
@@ -103,7 +103,7 @@ def _changing_methods(node: ast.ClassDef) -> frozenset[str]:
     for method in node.body:
         if not isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef)) or method.name == "__init__":
             continue
-        found = deferred(method)
+        found = call_effects(method)
         if not found.parameters:
             continue
         me = found.parameters[0]
@@ -141,12 +141,12 @@ class _Scope(Branches):
             self.settled |= self.outer & set(surely_bound(statement))
             self.perhaps += leaves([statement])  # what stands below never runs
 
-    def result(self) -> Deferred:
+    def result(self) -> CallEffects:
         # A class's own names are attributes: its methods do not see them, so they hide nothing.
         local = set() if self.is_class else self.bound - self.outer
         reads = {n: line for n, line in self.loads.items() if n not in local}
         self.changes = self._with_aliases(self.changes)
-        found = Deferred(reads, (self.bound & self.outer) | self.nested_sets, self.changes - local)
+        found = CallEffects(reads, (self.bound & self.outer) | self.nested_sets, self.changes - local)
         found.notes = frozenset(self.notes - set(reads) - local)
         found.loose = frozenset(reads.keys() - self.firm)
         # Variables of its own are nobody else's, but what its parameters are is its caller's.
@@ -175,7 +175,7 @@ class _Scope(Branches):
             if not self.perhaps:
                 self.firm.add(name)
 
-    def nested(self, found: Deferred) -> None:
+    def nested(self, found: CallEffects) -> None:
         for name, line in found.reads.items():
             if name not in self.settled:
                 self.loads.setdefault(name, line)
@@ -239,7 +239,7 @@ class _Scope(Branches):
         self.bound.add(node.name)
         self.block(definition_parts(node))
         self.notes.update(n for note in annotations_of(node) for n in names_in(note))
-        self.nested(deferred(node))
+        self.nested(call_effects(node))
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         self._definition(node)
@@ -252,7 +252,7 @@ class _Scope(Branches):
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
         self.block(default_values(node))
-        self.nested(deferred(node))
+        self.nested(call_effects(node))
 
     def _comprehension(self, node: Comprehension) -> None:
         inner = _Scope()

@@ -21,8 +21,8 @@ from kaleyard.analysis.effects.mutation import (
     root_name,
     same_roots,
 )
-from kaleyard.analysis.effects.name_effects import Known, Names
-from kaleyard.analysis.effects.scopes import Deferred, deferred
+from kaleyard.analysis.effects.name_effects import NameEffects, Scope
+from kaleyard.analysis.effects.scopes import CallEffects, call_effects
 from kaleyard.analysis.effects.syntax import (
     annotations_of,
     default_values,
@@ -38,13 +38,13 @@ from kaleyard.notebook.magics import NOWHERE
 __all__ = ["trace"]
 
 
-def trace(code: Iterable[tuple[int, ast.Module]], known: Known | None = None) -> Names:
+def trace(code: Iterable[tuple[int, ast.Module]], known: Scope | None = None) -> NameEffects:
     """What the cells' code, run in order in one namespace, does with names.
 
     `code` gives cell numbers with their parsed source; `known` is what was defined and imported before, so that a
     call of a function counts what it changes.
     """
-    walker = _Statements(known or Known())
+    walker = _Statements(known or Scope())
     for cell, tree in code:
         walker.cell = cell
         walker.statements(tree.body)
@@ -105,13 +105,13 @@ class _Statements(Expressions):
             for default in default_values(node.value):
                 self.visit(default)
             self.bind(target.id, node.lineno)
-            self.names.definitions[target.id] = deferred(node.value)
+            self.names.definitions[target.id] = call_effects(node.value)
             return
         if makes_class(node.value) and all(isinstance(each, ast.Name) for each in node.targets):
             self.visit(node.value)
             for name in (n for each in node.targets for n in bound_names(each)):
                 self.bind(name, node.lineno)
-                self.names.definitions[name] = Deferred()
+                self.names.definitions[name] = CallEffects()
             return
         self.visit(node.value)
         pairs = self.roots_of(pair for each in node.targets for pair in aliases(each, node.value))
@@ -180,7 +180,7 @@ class _Statements(Expressions):
         own = {node.name, *stored_in(node.body)} if isinstance(node, ast.ClassDef) else set()
         for note in annotations_of(node):
             self.note(note, own)
-        what = deferred(node)
+        what = call_effects(node)
         if isinstance(node, ast.ClassDef):
             self._class_body(node)
         if node.name != NOWHERE:
@@ -196,7 +196,7 @@ class _Statements(Expressions):
                 part: list[ast.stmt] = [ast.Expr(p) for p in definition_parts(statement)]
             else:
                 part = [statement]
-            for name, line in deferred(ast.ClassDef(node.name, [], [], part, [])).reads.items():
+            for name, line in call_effects(ast.ClassDef(node.name, [], [], part, [])).reads.items():
                 if name not in own:
                     self.read(name, line)
             own.update(stored(statement))

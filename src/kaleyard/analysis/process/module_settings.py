@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from kaleyard.analysis.effects.code_fragments import Unit
+from kaleyard.analysis.effects.code_fragments import CodeFragment
 from kaleyard.analysis.effects.mutation import changed_roots, root_name
 from kaleyard.notebook.magics import magic_calls
 
@@ -53,7 +53,7 @@ _Assignment = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete
 class ProcessSettings:
     """What the statements of a notebook set in modules, read with its imports and functions in view."""
 
-    def __init__(self, units: Iterable[Unit]) -> None:
+    def __init__(self, units: Iterable[CodeFragment]) -> None:
         self._imported: dict[str, str] = {}
         self._functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
         self._stars: set[str] = set()
@@ -73,7 +73,7 @@ class ProcessSettings:
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 self._functions[node.name] = node
 
-    def modules(self, unit: Unit) -> frozenset[str] | None:
+    def modules(self, unit: CodeFragment) -> frozenset[str] | None:
         """The top-level modules that the unit sets something of, and does nothing else; None for any other code."""
         if id(unit) not in self._known:
             found = [self._set(node, 0) for node in unit.nodes]
@@ -81,7 +81,9 @@ class ProcessSettings:
             self._known[id(unit)] = touched if touched and None not in found else None
         return self._known[id(unit)]
 
-    def known(self, find: Callable[[Unit, ProcessSettings], Found], units: Iterable[Unit]) -> Iterator[Found]:
+    def known(
+        self, find: Callable[[CodeFragment, ProcessSettings], Found], units: Iterable[CodeFragment]
+    ) -> Iterator[Found]:
         """What `find` tells of each unit, found once."""
         for unit in units:
             key = (find.__name__, id(unit))
@@ -89,7 +91,7 @@ class ProcessSettings:
                 self._facts[key] = find(unit, self)
             yield self._facts[key]
 
-    def reached(self, unit: Unit) -> frozenset[str]:
+    def reached(self, unit: CodeFragment) -> frozenset[str]:
         """The top-level modules that the unit uses, itself or through functions of the notebook."""
         names, todo = set[str](), [*unit.names.reads, *unit.names.through, *unit.names.maybe_reads]
         modules = set(self.modules(unit) or ())

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from kaleyard.analysis.closure import Carried
-from kaleyard.analysis.effects.code_fragments import Unit
+from kaleyard.analysis.closure import Closure
+from kaleyard.analysis.effects.code_fragments import CodeFragment
 from kaleyard.analysis.process.module_settings import ProcessSettings
 from kaleyard.analysis.process.random_draws import can_see, may_draw
 from kaleyard.analysis.resolved_steps import ResolvedSteps
@@ -24,7 +24,7 @@ class ProcessState:
 
     step: StepCode
     done: ResolvedSteps
-    carried: Carried
+    carried: Closure
     flow: StepFlow
 
     @property
@@ -32,12 +32,12 @@ class ProcessState:
         """What the statements of the step's notebook set."""
         return self.done.settings[self.step.use]
 
-    def settings_above(self) -> list[Unit]:
+    def settings_above(self) -> list[CodeFragment]:
         """Settings that earlier steps made, and this one can see."""
         above = (pair for pair in self.done.settings_above if not self._is_remade(pair[0]))
         return [u for u, modules in above if not self.carried.has(u) and self.is_visible(modules)]
 
-    def _is_remade(self, unit: Unit) -> bool:
+    def _is_remade(self, unit: CodeFragment) -> bool:
         """Whether a step since has given another value to a name that the unit reads: it cannot run again then."""
         owner = self.done.owners[id(unit)]
         read = {*unit.names.reads, *unit.names.through} - owner.names.imports
@@ -55,7 +55,7 @@ class ProcessState:
         """Whether the step can see what was set in one of these modules."""
         return can_see(self._modules(), modules, self._units(), self.settings)
 
-    def _units(self) -> list[Unit]:
+    def _units(self) -> list[CodeFragment]:
         return [*self.step.units, *self.carried.taken.values()]
 
     def hand_on_random_state(self) -> None:
@@ -84,7 +84,7 @@ class ProcessState:
             found |= seeds if plain else frozenset()
         return found
 
-    def seeds_after_holder(self, unit: Unit) -> bool:
+    def seeds_after_holder(self, unit: CodeFragment) -> bool:
         """Whether the unit of a shared cell seeds a generator below the step whose random state is taken."""
         holder = self.flow.inputs.get(RANDOM_STATE)
         if holder is None or not self.carried.is_shared(unit):

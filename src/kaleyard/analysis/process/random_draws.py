@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from kaleyard.analysis.effects.code_fragments import Unit
+from kaleyard.analysis.effects.code_fragments import CodeFragment
 from kaleyard.analysis.process.module_settings import ProcessSettings
 from kaleyard.analysis.step_code import StepCode
 
@@ -37,13 +37,13 @@ class RandomStates:
     kinds: set[str] = field(default_factory=set)
     holder: StepCode | None = None
 
-    def seeded_by(self, units: Iterable[Unit], settings: ProcessSettings) -> frozenset[str]:
+    def seeded_by(self, units: Iterable[CodeFragment], settings: ProcessSettings) -> frozenset[str]:
         """The generators that the units seed, of those whose state can be kept."""
         found = (settings.seeds(node) for unit in units for node in unit.nodes)
         return frozenset[str]().union(*found) & frozenset(RANDOM_KINDS)
 
 
-def may_draw(modules: Collection[str], units: Iterable[Unit], settings: ProcessSettings) -> bool:
+def may_draw(modules: Collection[str], units: Iterable[CodeFragment], settings: ProcessSettings) -> bool:
     """Whether code that can reach these top-level modules may draw from a generator of the process."""
     if any(m not in _CALM and m not in ("numpy", "pandas") and m not in sys.stdlib_module_names for m in modules):
         return True
@@ -51,7 +51,7 @@ def may_draw(modules: Collection[str], units: Iterable[Unit], settings: ProcessS
     return any(of_process or (samples and "pandas" in modules) for of_process, samples in known)
 
 
-def _draws(unit: Unit, settings: ProcessSettings) -> tuple[bool, bool]:
+def _draws(unit: CodeFragment, settings: ProcessSettings) -> tuple[bool, bool]:
     """Whether a unit names a generator of the process, and whether it calls a method named as pandas' `sample`."""
     of_process = samples = False
     for node in (n for top in unit.nodes for n in ast.walk(top)):
@@ -66,7 +66,7 @@ def _draws(unit: Unit, settings: ProcessSettings) -> tuple[bool, bool]:
 
 
 def can_see(
-    modules: Collection[str], touched: Collection[str], units: Collection[Unit], settings: ProcessSettings
+    modules: Collection[str], touched: Collection[str], units: Collection[CodeFragment], settings: ProcessSettings
 ) -> bool:
     """Whether code that can reach `modules` can see what was set in one of the `touched` ones.
 
@@ -82,6 +82,6 @@ def can_see(
     return "matplotlib" in foreign and any(settings.known(_plots, units))
 
 
-def _plots(unit: Unit, _: ProcessSettings) -> bool:
+def _plots(unit: CodeFragment, _: ProcessSettings) -> bool:
     nodes = (n for top in unit.nodes for n in ast.walk(top))
     return any(isinstance(n, ast.Attribute) and n.attr in _PLOTS for n in nodes)

@@ -24,10 +24,10 @@ import psutil
 
 from kaleyard.compiler.content_key import key_of
 from kaleyard.config import Project
-from kaleyard.errors import KernelDiedError, OutsideError, Place, StepError, StepStoppedError, StepTimeoutError
+from kaleyard.errors import ExternalError, KernelDiedError, Location, StepError, StepStoppedError, StepTimeoutError
 from kaleyard.execution.executors.container_engine import Engine, find_engine
-from kaleyard.execution.executors.container_security import Box, confinement, memory_limit
-from kaleyard.execution.task import StepTask, log_tail, told_failure
+from kaleyard.execution.executors.container_security import Sandbox, confinement, memory_limit
+from kaleyard.execution.task import StepTask, log_tail, reported_failure
 from kaleyard.pipeline import Pipeline, Step
 from kaleyard.runtime.contract import CELLS_VARIABLE, COMMAND, STEP_FOLDER
 from kaleyard.runtime.step_failure import out_of_memory
@@ -94,7 +94,7 @@ class ContainerExecutor:
         Raises NotebookError, or OutsideError.
         """
         for step in pipeline.steps:
-            place = Place(step.notebook or pipeline.notebook, step=step.name)
+            place = Location(step.notebook or pipeline.notebook, step=step.name)
             confinement(step.settings, place)
             self._identify(place)
             ignored = [key for key, _ in step.settings.limits if key not in ("cpu", "memory")]
@@ -103,7 +103,7 @@ class ContainerExecutor:
     def environment(self, step: Step, project: Project) -> str:
         """The key of the step's image, by its content. Raises OutsideError if it cannot be had."""
         del project
-        return key_of("image", self._identify(Place(step.notebook or None, step=step.name)))
+        return key_of("image", self._identify(Location(step.notebook or None, step=step.name)))
 
     def expect(self, modules: Sequence[str], steps: int) -> None:
         """Nothing: a container starts as it is."""
@@ -116,7 +116,7 @@ class ContainerExecutor:
         """Run the step as a container. Raises StepError, or OutsideError if the engine does not start it."""
         options = confinement(task.settings, task.place)
         image = self._identify(task.place)
-        box = Box(task.folder, json.loads(task.executor_input.read_bytes()), task.output_file)
+        box = Sandbox(task.folder, json.loads(task.executor_input.read_bytes()), task.output_file)
         name = f"{_owner()}-{next(self._numbers)}-{re.sub(r'[^A-Za-z0-9_.-]', '-', task.place.step or '')}"
         labels = [f"--label=kaleyard.run={task.folder.parents[1].name}", f"--label=kaleyard.step={task.place.step}"]
         command = ["run", f"--name={name}", *labels, "--pull=never", "--log-driver=none", *self._engine.options]
@@ -140,11 +140,11 @@ class ContainerExecutor:
         for name, process in running:
             threading.Thread(target=self._end, args=(name, process)).start()
 
-    def _identify(self, place: Place) -> str:
+    def _identify(self, place: Location) -> str:
         """The id of the step's image, which names its content; pulled if need be."""
         image = self._images.get(place.step or "")
         if image is None:
-            raise OutsideError("there is no image for the step", place=place, fix="Make it: kaleyard build.")
+            raise ExternalError("there is no image for the step", place=place, fix="Make it: kaleyard build.")
         with self._identifying:
             if not self._ids:
                 self._ids = self._engine.image_ids(sorted(set(self._images.values())))
@@ -152,7 +152,7 @@ class ContainerExecutor:
                 self._pull(image, place)
             return self._ids[image]
 
-    def _pull(self, image: str, place: Place) -> None:
+    def _pull(self, image: str, place: Location) -> None:
         process = self._engine.begin("pull", "--quiet", image)
         with self._lock:
             self._running[image] = process
@@ -165,7 +165,7 @@ class ContainerExecutor:
             self._ids |= self._engine.image_ids([image])
         if image not in self._ids:
             error = self._engine.refusal(said)
-            raise OutsideError(
+            raise ExternalError(
                 f"the image {image} is not here and cannot be pulled: {error.what}",
                 place=place,
                 fix="Make it with `kaleyard build`, or log in to its registry.",
@@ -216,7 +216,7 @@ class ContainerExecutor:
 
     def _judge(self, task: StepTask, state: Mapping[str, Any], *, timed_out: bool) -> None:
         """Raise the error that says why the step did not get to its end, if it did not."""
-        failure = told_failure(task)
+        failure = reported_failure(task)
         place = failure.place if failure else task.place
         code = int(state.get("ExitCode", _NOTHING_RAN))
         if timed_out:
@@ -231,7 +231,7 @@ class ContainerExecutor:
             raise StepStoppedError("the step was stopped", place=place)
         if not state or state.get("Error") or state.get("Status") == "created":
             error = self._engine.refusal(str(state.get("Error") or log_tail(task)))
-            raise OutsideError(f"the step was not started: {error.what}", place=place, fix=error.fix)
+            raise ExternalError(f"the step was not started: {error.what}", place=place, fix=error.fix)
         if state.get("OOMKilled") and (failure is None or isinstance(failure, KernelDiedError)):
             raise out_of_memory(memory_limit(task.settings, place), place)
         raise failure or _ending(task, code)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kaleyard.errors import OutsideError, UsageError
+from kaleyard.errors import ExternalError, UsageError
 
 __all__ = ["ENGINES", "Engine", "EngineKind", "find_engine"]
 
@@ -80,9 +80,9 @@ class Engine:
                 command, capture_output=True, text=True, errors="replace", timeout=_PATIENCE, check=False
             )
         except OSError as error:
-            raise OutsideError(f"{self.command} cannot be started: {error.strerror}") from error
+            raise ExternalError(f"{self.command} cannot be started: {error.strerror}") from error
         except subprocess.TimeoutExpired as error:
-            raise OutsideError(f"{self.name} did not answer in {_PATIENCE:g} s", fix="Start it anew.") from error
+            raise ExternalError(f"{self.name} did not answer in {_PATIENCE:g} s", fix="Start it anew.") from error
 
     def start(self, arguments: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         """Its command at work, what it says going to `log`; Ctrl-C on the terminal does not reach it."""
@@ -114,16 +114,16 @@ class Engine:
         """What only this engine has to be told for a step."""
         return ENGINES[self.name].options if os.getuid() else ()
 
-    def refusal(self, said: str) -> OutsideError:
+    def refusal(self, said: str) -> ExternalError:
         """The error behind what the engine said, with the last of its own words."""
         words = next((line for line in reversed(said.splitlines()) if line.strip()), "it gave no reason")
         start = ENGINES[self.name].start
         for pattern, what, fix in _REFUSALS:
             if re.search(pattern, said, re.IGNORECASE):
-                return OutsideError(
+                return ExternalError(
                     f"{what.format(name=self.name)}: {words}", fix=fix.format(name=self.name, start=start)
                 )
-        return OutsideError(f"{self.name} refused: {words}")
+        return ExternalError(f"{self.name} refused: {words}")
 
 
 def find_engine(wanted: str = "") -> tuple[Engine, list[str]]:
@@ -135,7 +135,7 @@ def find_engine(wanted: str = "") -> tuple[Engine, list[str]]:
     name = Path(wanted).name
     if wanted and name not in ENGINES:
         raise UsageError(f"there is no engine {wanted}", fix=f"Choose one of {', '.join(ENGINES)}.")
-    refusals: list[OutsideError] = []
+    refusals: list[ExternalError] = []
     for kind in [name] if wanted else list(ENGINES):
         command = shutil.which(wanted or kind)
         if command is None:
@@ -143,7 +143,7 @@ def find_engine(wanted: str = "") -> tuple[Engine, list[str]]:
         engine = Engine(kind, command)
         try:
             names = engine.ask("ps", "--all", "--filter", "label=kaleyard.run", "--format", "{{.Names}}")
-        except OutsideError as error:
+        except ExternalError as error:
             refusals.append(error)
             continue
         return engine, names.split()
@@ -151,4 +151,4 @@ def find_engine(wanted: str = "") -> tuple[Engine, list[str]]:
         raise refusals[0]
     row = ENGINES[name] if wanted else ENGINES["docker"]
     what = f"{wanted} is not installed" if wanted else f"none of {', '.join(ENGINES)} is installed"
-    raise OutsideError(what, fix=f"{row.install}, or run the steps as processes: --runner process.")
+    raise ExternalError(what, fix=f"{row.install}, or run the steps as processes: --runner process.")

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kaleyard.errors import NotebookError, Place, StepError
+from kaleyard.errors import Location, NotebookError, StepError
 from kaleyard.notebook.tags import NETWORK_LABEL
 from kaleyard.pipeline import Settings
 from kaleyard.runtime.contract import FAILURE_FILE
-from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.executor_io import atomic_write
 
-__all__ = ["Box", "confinement", "memory_limit"]
+__all__ = ["Sandbox", "confinement", "memory_limit"]
 
 
 _CONFINED = (
@@ -49,7 +49,7 @@ _ROOTS_STEPS = 1000  # who runs the steps when root runs Kaleyard
 _INSIDE = "/mnt/kaleyard"
 
 
-def confinement(settings: Settings, place: Place) -> list[str]:
+def confinement(settings: Settings, place: Location) -> list[str]:
     """The engine's options for a step with these settings. Raises NotebookError for a setting that cannot be."""
     limits = dict(settings.limits)
     options = [*_CONFINED, f"--user={_user()}", *_network(settings, place)]
@@ -66,7 +66,7 @@ def confinement(settings: Settings, place: Place) -> list[str]:
     return options
 
 
-def memory_limit(settings: Settings, place: Place) -> int:
+def memory_limit(settings: Settings, place: Location) -> int:
     """The step's memory limit in bytes, 0 for none. Raises NotebookError for one that cannot be."""
     text = dict(settings.limits).get("memory")
     if text is None:
@@ -78,7 +78,7 @@ def memory_limit(settings: Settings, place: Place) -> int:
     return size
 
 
-def _cpus(text: str, place: Place) -> float:
+def _cpus(text: str, place: Location) -> float:
     found = _CPU.fullmatch(text)
     number = float(found[1]) / (1000 if found[2] else 1) if found else 0.0
     if number < _LEAST_CPU:
@@ -86,11 +86,11 @@ def _cpus(text: str, place: Place) -> float:
     return number
 
 
-def _bad_limit(key: str, text: str, wanted: str, place: Place) -> NotebookError:
+def _bad_limit(key: str, text: str, wanted: str, place: Location) -> NotebookError:
     return NotebookError(f"the limit {key} is {text!r}", place=place, fix=f"Make it {wanted}.")
 
 
-def _network(settings: Settings, place: Place) -> list[str]:
+def _network(settings: Settings, place: Location) -> list[str]:
     told = dict(settings.labels).get(NETWORK_LABEL, "off")
     if told not in ("on", "off"):
         fix = "Tag it `network:on` or `network:off`."
@@ -106,7 +106,7 @@ def _user() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class Sandbox:
     """What of a step's files its container sees: its executor input, its inputs, and an empty folder for outputs.
 
     `folder` is the step's in the run; `given` is its executor input, `output_file` where its executor output belongs.
@@ -120,7 +120,7 @@ class Box:
         """The engine's options that mount the box, once it is made."""
         self._inner.mkdir(parents=True, exist_ok=True)
         self._outputs.mkdir()
-        write_whole(self._input, json.dumps(self._inside()))
+        atomic_write(self._input, json.dumps(self._inside()))
         mounts = [(self._input, f"{_INSIDE}/{self._input.name}", True), (self._outputs, f"{_INSIDE}/outputs", False)]
         mounts += [(path, f"{_INSIDE}/inputs/{path.name}", True) for path in self._inputs.values()]
         if os.getuid() == 0:

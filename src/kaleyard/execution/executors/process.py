@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from kaleyard.config import Project
-from kaleyard.errors import OutsideError, StepError, StepStoppedError, StepTimeoutError
+from kaleyard.errors import ExternalError, StepError, StepStoppedError, StepTimeoutError
 from kaleyard.execution.executors.step_process import Job, StepProcess, start_process
 from kaleyard.execution.prewarm.fork_servers import KernelServer, StepServer, cold_reason
-from kaleyard.execution.task import StepTask, log_tail, told_failure
+from kaleyard.execution.task import StepTask, log_tail, reported_failure
 from kaleyard.pipeline import Pipeline, Step
 from kaleyard.runtime.contract import CELLS_VARIABLE
 
@@ -78,7 +78,7 @@ class ProcessExecutor:
         try:
             process = self._start(arguments, task)
         except OSError as error:
-            raise OutsideError(f"the step cannot be started: {error.strerror}", place=task.place) from error
+            raise ExternalError(f"the step cannot be started: {error.strerror}", place=task.place) from error
         timed_out = False
         try:
             process.wait(task.timeout)
@@ -146,7 +146,7 @@ class ProcessExecutor:
 
 def _failure(task: StepTask, code: int | None = None) -> StepError:
     """What the step said went wrong, or, if it could say nothing, how it ended and the end of its log."""
-    told = told_failure(task)
+    told = reported_failure(task)
     if told is not None:
         return told
     ending = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"

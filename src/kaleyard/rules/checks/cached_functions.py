@@ -5,11 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Sequence
 
-from kaleyard.analysis.effects.code_fragments import Unit
-from kaleyard.analysis.notebook_analysis import Reading
+from kaleyard.analysis.effects.code_fragments import CodeFragment
+from kaleyard.analysis.notebook_analysis import NotebookAnalysis
 from kaleyard.analysis.process.module_settings import dotted_name
 from kaleyard.analysis.step_code import StepCode
-from kaleyard.errors import Place
+from kaleyard.errors import Location
 from kaleyard.rules.findings import Finding, Rule
 
 __all__ = ["RULES"]
@@ -17,7 +17,7 @@ __all__ = ["RULES"]
 _CACHING = frozenset({"cache", "lru_cache"})
 
 
-class StaleCache(Rule[Reading]):
+class StaleCache(Rule[NotebookAnalysis]):
     """Clear the cache first in that step, or call the function in one step only: a cache lives in one process."""
 
     code = "KY217"
@@ -28,7 +28,7 @@ class StaleCache(Rule[Reading]):
         ("rates.append(3)\nprint(total(), first)", "step:show"),
     )
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Calls of a cached function in a later step after a name that it reads has changed, and its `cache_info`."""
         steps = list(subject.code.values())
         units = [(u, step) for step in steps for u in step.units]
@@ -43,11 +43,11 @@ class StaleCache(Rule[Reading]):
 
     def _stale(
         self,
-        subject: Reading,
+        subject: NotebookAnalysis,
         name: str,
         reads: set[str],
-        units: Sequence[tuple[Unit, StepCode]],
-        uses: Sequence[tuple[int, Unit, StepCode]],
+        units: Sequence[tuple[CodeFragment, StepCode]],
+        uses: Sequence[tuple[int, CodeFragment, StepCode]],
     ) -> Iterator[Finding]:
         first_step = uses[0][2] if uses else None
         for step in dict.fromkeys(s for _, _, s in uses if s is not first_step):
@@ -62,12 +62,12 @@ class StaleCache(Rule[Reading]):
                     assert first_step is not None
                     what = f"`{name}` {why}, and its cache is empty here: step {first_step.name} has filled its own"
                     advice = f"Begin the step with `{name}.cache_clear()`, or call `{name}` in one step only."
-                    place = Place(subject.notebook.name, unit.cell, step.name)
+                    place = Location(subject.notebook.name, unit.cell, step.name)
                     yield self.found(place, what, advice=advice, line=unit.line)
                     break
 
 
-def _cached_functions(unit: Unit) -> Iterator[tuple[str, set[str]]]:
+def _cached_functions(unit: CodeFragment) -> Iterator[tuple[str, set[str]]]:
     """The cached functions that a unit defines, each with the names around it that it reads."""
     for node in unit.nodes:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -78,12 +78,12 @@ def _cached_functions(unit: Unit) -> Iterator[tuple[str, set[str]]]:
                 yield node.name, {*what.reads} - what.changes - {node.name}
 
 
-def _uses(unit: Unit, name: str) -> bool:
+def _uses(unit: CodeFragment, name: str) -> bool:
     """Whether running the unit may call the function: a definition alone calls nothing."""
     return not unit.is_definition and (name in unit.names.reads or name in unit.names.through)
 
 
-def _clears(unit: Unit, name: str) -> bool:
+def _clears(unit: CodeFragment, name: str) -> bool:
     first = unit.nodes[0]
     return (
         isinstance(first, ast.Expr)
@@ -92,9 +92,9 @@ def _clears(unit: Unit, name: str) -> bool:
     )
 
 
-def _looks_into(unit: Unit, name: str) -> bool:
+def _looks_into(unit: CodeFragment, name: str) -> bool:
     nodes = (node for top in unit.nodes for node in ast.walk(top) if isinstance(node, ast.Attribute))
     return any(node.attr == "cache_info" and dotted_name(node.value) == name for node in nodes)
 
 
-RULES: tuple[type[Rule[Reading]], ...] = (StaleCache,)
+RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (StaleCache,)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kaleyard.errors import NotebookError, Place
+from kaleyard.errors import Location, NotebookError
 from kaleyard.notebook.cell_syntax import parse_cell
 from kaleyard.notebook.composition import (
     Include,
@@ -36,10 +36,10 @@ class NotFromTopToBottom(Rule[Notebook]):
     def check(self, subject: Notebook) -> Iterable[Finding]:
         """`notebook:` cells whose notebook no line runs as they use it, and lines that are not known yet."""
         yield from self._unloaded(subject)
-        waiting: tuple[Reference, Place] | None = None
+        waiting: tuple[Reference, Location] | None = None
         last: Include | None = None
         for cell in subject.code_cells:
-            place = Place(subject.name, cell.number)
+            place = Location(subject.name, cell.number)
             if is_reference(cell) or any(t.startswith("step:") for t in cell.tags):
                 yield from self._missing(waiting, last, subject)
                 waiting, last = None, None
@@ -53,7 +53,7 @@ class NotFromTopToBottom(Rule[Notebook]):
         yield from self._missing(waiting, last, subject)
 
     def _missing(
-        self, waiting: tuple[Reference, Place] | None, last: Include | None, subject: Notebook
+        self, waiting: tuple[Reference, Location] | None, last: Include | None, subject: Notebook
     ) -> Iterator[Finding]:
         if waiting is None:
             return
@@ -71,7 +71,9 @@ class NotFromTopToBottom(Rule[Notebook]):
                 loaded = loaded or (name in ("load_ext", "reload_ext") and line.strip() == "kaleyard")
                 if name == "kaleyard" and line.split()[:1] == ["include"] and not loaded:
                     what = "`%kaleyard` is not known here: no cell above loads it"
-                    yield self.found(Place(subject.name, cell.number), what, advice="Write `%load_ext kaleyard` above.")
+                    yield self.found(
+                        Location(subject.name, cell.number), what, advice="Write `%load_ext kaleyard` above."
+                    )
                     return
 
 
@@ -79,7 +81,7 @@ def _magics(cell: NotebookCell) -> list[tuple[str, str]]:
     if "kaleyard" not in cell.source:
         return []
     try:
-        tree = parse_cell(cell.source, Place())
+        tree = parse_cell(cell.source, Location())
     except NotebookError:
         return []
     return [
@@ -90,7 +92,7 @@ def _magics(cell: NotebookCell) -> list[tuple[str, str]]:
 def _is_same(line: Include, use: Reference, subject: Notebook) -> bool:
     """Whether a line that runs the notebook of a use runs it with the same values and names."""
     try:
-        said = use_of(line, subject, Place())
+        said = use_of(line, subject, Location())
     except NotebookError:
         return False
     return (said.parameters, said.outputs) == (use.parameters, use.outputs)

@@ -7,8 +7,8 @@ import difflib
 import re
 from collections.abc import Collection, Iterable
 
-from kaleyard.analysis.notebook_analysis import Reading
-from kaleyard.errors import Place
+from kaleyard.analysis.notebook_analysis import NotebookAnalysis
+from kaleyard.errors import Location
 from kaleyard.notebook.cell_syntax import parse_cell
 from kaleyard.notebook.composition import is_include, is_reference
 from kaleyard.notebook.document import Notebook
@@ -32,7 +32,7 @@ _SECRETS: dict[str, re.Pattern[str]] = {
 _SHOWN = 4
 
 
-class UnusedCell(Rule[Reading]):
+class UnusedCell(Rule[NotebookAnalysis]):
     """Tag it `imports`, `functions` or `pipeline-parameters`, make it part of a step, or tag it `skip`."""
 
     code = "KY601"
@@ -40,14 +40,14 @@ class UnusedCell(Rule[Reading]):
     severity = "warning"
     example = (("print('hello')", ""), ("print(1)", "step:show"))
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Code cells without a role above the first step."""
         used = _used(subject)
         for cell in subject.notebook.code_cells:
             if cell.number in used or "skip" in cell.tags or not cell.source.strip():
                 continue
             if _runs_more(cell.source) if is_reference(cell) else _runs(cell.source):
-                yield self.found(Place(subject.notebook.name, cell.number), "no step gets this code")
+                yield self.found(Location(subject.notebook.name, cell.number), "no step gets this code")
 
 
 class StaleOutputs(Rule[Notebook]):
@@ -62,7 +62,7 @@ class StaleOutputs(Rule[Notebook]):
         """Cells run out of order, outputs of cells that were changed or never run."""
         last = 0
         for cell in subject.code_cells:
-            place = Place(subject.name, cell.number)
+            place = Location(subject.name, cell.number)
             if cell.execution_count is None:
                 if cell.has_outputs:
                     yield self.found(place, "it has outputs, and no mark of having run")
@@ -89,7 +89,7 @@ class Secret(Rule[Notebook]):
                     match = pattern.search(line)
                     if match:
                         what = f"`{match[0][:_SHOWN]}...` looks like {kind}"
-                        yield self.found(Place(subject.name, cell.number), what, line=number)
+                        yield self.found(Location(subject.name, cell.number), what, line=number)
 
 
 class UnknownRule(Rule[Notebook]):
@@ -113,34 +113,34 @@ class UnknownRule(Rule[Notebook]):
             if code not in known:
                 near = difflib.get_close_matches(code.upper(), sorted(known), n=1)
                 advice = f"Did you mean {near[0]}? {self.advice()}" if near else ""
-                yield self.found(Place(subject.name, cell), f"there is no rule {code}", advice=advice)
+                yield self.found(Location(subject.name, cell), f"there is no rule {code}", advice=advice)
 
 
-class CommandInStep(Rule[Reading]):
+class CommandInStep(Rule[NotebookAnalysis]):
     """Tag the cell `skip`: it is for whoever writes the notebook, and a step has no Kaleyard to call."""
 
     code = "KY605"
     title = "`%kaleyard` in the code of a step"
     example = (("print(1)", "step:show"), ("%load_ext kaleyard\n%kaleyard check", ""))
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Kaleyard's own magic, or its loading, in cells that some step gets."""
         used = _used(subject)
         for cell in subject.notebook.code_cells:
             if cell.number in used and "kaleyard" in cell.source:
-                tree = parse_cell(cell.source, Place())
+                tree = parse_cell(cell.source, Location())
                 told = [words for method, words in magic_calls(tree) if method == "run_line_magic"]
                 first = next((words for words in told if _calls_kaleyard(*words)), None)
                 if first:
                     what = f"a step gets the line `%{' '.join(first).strip()}`"
-                    yield self.found(Place(subject.notebook.name, cell.number), what)
+                    yield self.found(Location(subject.notebook.name, cell.number), what)
 
 
 def _calls_kaleyard(name: str, line: str = "", *_: str) -> bool:
     return name == "kaleyard" or (name in ("load_ext", "reload_ext") and line.strip() == "kaleyard")
 
 
-def _used(subject: Reading) -> set[int]:
+def _used(subject: NotebookAnalysis) -> set[int]:
     """The numbers of the cells that some step gets."""
     outline = subject.outline
     used = {n for s in outline.steps for n in s.cells}
@@ -152,12 +152,12 @@ def _runs(source: str) -> bool:
     """Whether the cell does more than hold comments and texts; what cannot be parsed counts."""
     if re.search(r"(?m)^\s*[%!]", source):
         return True
-    return not all(_is_text(n) for n in parse_cell(source, Place()).body)
+    return not all(_is_text(n) for n in parse_cell(source, Location()).body)
 
 
 def _runs_more(source: str) -> bool:
     """Whether a `notebook:` cell does more than run the notebook that stands for it."""
-    return not all(_is_text(n) or _is_include(n) for n in parse_cell(source, Place()).body)
+    return not all(_is_text(n) or _is_include(n) for n in parse_cell(source, Location()).body)
 
 
 def _is_text(node: ast.stmt) -> bool:
@@ -172,4 +172,4 @@ def _is_include(node: ast.stmt) -> bool:
 
 
 NOTEBOOK_RULES: tuple[type[Rule[Notebook]], ...] = (StaleOutputs, Secret, UnknownRule)
-READING_RULES: tuple[type[Rule[Reading]], ...] = (UnusedCell, CommandInStep)
+READING_RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (UnusedCell, CommandInStep)

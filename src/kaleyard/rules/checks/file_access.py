@@ -8,14 +8,14 @@ from pathlib import Path, PurePosixPath
 
 from kaleyard.analysis.dependencies import named_paths, written_paths
 from kaleyard.analysis.files.file_flow import overlap, rooted
-from kaleyard.analysis.notebook_analysis import Reading
-from kaleyard.errors import Place
+from kaleyard.analysis.notebook_analysis import NotebookAnalysis
+from kaleyard.errors import Location
 from kaleyard.rules.findings import Finding, Rule
 
 __all__ = ["RULES"]
 
 
-class UndeclaredFile(Rule[Reading]):
+class UndeclaredFile(Rule[NotebookAnalysis]):
     """Name it by a literal path from the notebook's folder, or declare it under `files` in `[tool.kaleyard]`."""
 
     code = "KY403"
@@ -24,7 +24,7 @@ class UndeclaredFile(Rule[Reading]):
     example = (("name = min('a')\nprint(open(f'tables/of_{name}.csv').read())", "step:load"),)
     files = ("tables/of_a.csv",)
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Computed paths into folders of the project, absolute paths into it, and paths meant from its root."""
         folder, root = subject.notebook.path.resolve().parent, subject.project.root.resolve()
         for step in subject.steps:
@@ -36,10 +36,10 @@ class UndeclaredFile(Rule[Reading]):
                         continue  # the pipeline writes it
                     what = _undeclared(text, whole, folder, root, files)
                     if what:
-                        yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
+                        yield self.found(Location(subject.notebook.name, cell, step.name), what, line=line)
 
 
-class AbsolutePath(Rule[Reading]):
+class AbsolutePath(Rule[NotebookAnalysis]):
     """Use a path relative to the notebook, such as `../output/x.csv`: a file with such a path travels by itself."""
 
     code = "KY404"
@@ -50,7 +50,7 @@ class AbsolutePath(Rule[Reading]):
         ("print(open('/tmp/out.txt').read())", "step:read"),
     )
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Absolute paths that one step writes and a later one names: they are there only on the same machine."""
         writers: dict[str, str] = {}
         for step, code in subject.code.items():
@@ -61,14 +61,14 @@ class AbsolutePath(Rule[Reading]):
                     for text in sorted({p for p, _ in named_paths(node)}):
                         if text in writers and text not in own:
                             what = f"step {writers[text]} writes `{text}`, which a container of this step does not have"
-                            place = Place(subject.notebook.name, cell, step)
+                            place = Location(subject.notebook.name, cell, step)
                             yield self.found(place, what, line=node.lineno)
                             own.add(text)
             for text in own:
                 writers.setdefault(text, step)
 
 
-def _folder_name(subject: Reading) -> str:
+def _folder_name(subject: NotebookAnalysis) -> str:
     return PurePosixPath(subject.notebook.name).parent.as_posix()
 
 
@@ -107,4 +107,4 @@ def _undeclared(text: str, whole: bool, folder: Path, root: Path, files: set[str
     return ""
 
 
-RULES: tuple[type[Rule[Reading]], ...] = (UndeclaredFile, AbsolutePath)
+RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (UndeclaredFile, AbsolutePath)

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kaleyard.analysis.notebook_analysis import Reading
-from kaleyard.errors import Place
+from kaleyard.analysis.notebook_analysis import NotebookAnalysis
+from kaleyard.errors import Location
 from kaleyard.installed_packages import providers
 from kaleyard.notebook.magics import magic_calls
 from kaleyard.rules.findings import Finding, Rule
@@ -23,14 +23,14 @@ _INSTALL = re.compile(r"^\s*(?:\S*python3?\s+-m\s+)?(pip3?|uv|conda|mamba|apt|ap
 _OURS = "kaleyard"
 
 
-class MissingPackage(Rule[Reading]):
+class MissingPackage(Rule[NotebookAnalysis]):
     """Add the package that provides it to the dependencies in pyproject.toml, lock, and install it."""
 
     code = "KY401"
     title = "import that no installed package provides"
     example = (("import nosuchpackage", "imports"), ("nosuchpackage.run()", "step:run"))
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Imported modules that are neither Python's, nor the project's, nor an installed distribution's."""
         told: set[tuple[int, str]] = set()
         for step, cell, line, module in _step_imports(subject):
@@ -40,28 +40,28 @@ class MissingPackage(Rule[Reading]):
             told.add((cell, top))
             near = difflib.get_close_matches(top, sorted({*providers(), *sys.stdlib_module_names}), n=1, cutoff=0.85)
             advice = f"Did you mean `{near[0]}`? {self.advice()}" if near else ""
-            place = Place(subject.notebook.name, cell, step)
+            place = Location(subject.notebook.name, cell, step)
             yield self.found(place, f"no installed package provides `{top}`", advice=advice, line=line)
 
 
-class MissingModule(Rule[Reading]):
+class MissingModule(Rule[NotebookAnalysis]):
     """Put the module beside the notebook, or in a folder of `module-path` in `[tool.kaleyard]`; import it by name."""
 
     code = "KY402"
     title = "module of the project that cannot be found or read"
     example = (("from . import helpers", "imports"), ("helpers.run()", "step:run"))
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Relative imports, missing parts of the project's packages, and modules that are no valid Python."""
         told: set[tuple[int, str]] = set()
         for step, cell, line, module in _step_imports(subject):
             what = self._problem(module, subject, step)
             if what and (cell, module) not in told:
                 told.add((cell, module))
-                yield self.found(Place(subject.notebook.name, cell, step), what, line=line)
+                yield self.found(Location(subject.notebook.name, cell, step), what, line=line)
 
     @staticmethod
-    def _problem(module: str, subject: Reading, step: str) -> str:
+    def _problem(module: str, subject: NotebookAnalysis, step: str) -> str:
         if module.startswith("."):
             return "a notebook is in no package, so it cannot import relatively"
         top = module.partition(".")[0]
@@ -76,7 +76,7 @@ class MissingModule(Rule[Reading]):
         return next((w for w in (_unreadable(f) for f in found) if w), "")
 
 
-class InstallsPackages(Rule[Reading]):
+class InstallsPackages(Rule[NotebookAnalysis]):
     """Add the package to the dependencies in pyproject.toml: a step's image holds them, and has no network."""
 
     code = "KY405"
@@ -84,7 +84,7 @@ class InstallsPackages(Rule[Reading]):
     severity = "warning"
     example = (("%pip install somepackage", "imports"), ("print(1)", "step:run"))
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """`%pip install`, `!pip install` and their like in cells that steps run."""
         told: set[int] = set()
         for step, flow in subject.flows.items():
@@ -94,10 +94,10 @@ class InstallsPackages(Rule[Reading]):
                     if cell not in told and _INSTALL.search(" ".join(texts)):
                         told.add(cell)
                         what = f"`{' '.join(texts).strip()}` installs when the step runs"
-                        yield self.found(Place(subject.notebook.name, cell, step), what, line=node.lineno)
+                        yield self.found(Location(subject.notebook.name, cell, step), what, line=node.lineno)
 
 
-def _step_imports(subject: Reading) -> Iterator[tuple[str, int, int, str]]:
+def _step_imports(subject: NotebookAnalysis) -> Iterator[tuple[str, int, int, str]]:
     """Every import that a step cannot do without: step, cell, line, module (with dots in front if relative)."""
     for step, flow in subject.flows.items():
         code: list[tuple[int, ast.AST]] = [(u.cell, node) for u in flow.carried for node in u.nodes]
@@ -153,4 +153,4 @@ def _unreadable(file: Path) -> str:
     return ""
 
 
-RULES: tuple[type[Rule[Reading]], ...] = (MissingPackage, MissingModule, InstallsPackages)
+RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (MissingPackage, MissingModule, InstallsPackages)

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Iterator
 
 from kaleyard.analysis.effects.mutation import changed_roots
-from kaleyard.analysis.notebook_analysis import Reading
+from kaleyard.analysis.notebook_analysis import NotebookAnalysis
 from kaleyard.analysis.process.module_settings import ProcessSettings, dotted_name
 from kaleyard.analysis.process.random_draws import RANDOM_KINDS
 from kaleyard.analysis.step_code import StepCode
-from kaleyard.errors import Place
+from kaleyard.errors import Location
 from kaleyard.notebook.magics import magic_calls
 from kaleyard.rules.findings import Finding, Rule
 
@@ -28,7 +28,7 @@ _CACHING = frozenset({"cache", "lru_cache"})
 _LOOKING = frozenset({"globals", "locals", "vars", "dir"})
 
 
-class SeedElsewhere(Rule[Reading]):
+class SeedElsewhere(Rule[NotebookAnalysis]):
     """Seed it in each step that draws: the state of this generator cannot go on from step to step."""
 
     code = "KY212"
@@ -40,7 +40,7 @@ class SeedElsewhere(Rule[Reading]):
         ("print(random.uniform([2]))", "step:show"),
     )
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Seeds of generators other than Python's, numpy's and PyTorch's, whose state goes along by itself."""
         settings = ProcessSettings(subject.own_units.values())
         order = list(subject.code.values())
@@ -51,10 +51,10 @@ class SeedElsewhere(Rule[Reading]):
                     users = (s.name for s in order[index + 1 :] if kind in subject.needs[s.name].packages)
                     if later := next(users, None):
                         what = f"{kind} is seeded in this step alone, and step {later} uses it"
-                        yield self.found(Place(subject.notebook.name, unit.cell, step.name), what, line=unit.line)
+                        yield self.found(Location(subject.notebook.name, unit.cell, step.name), what, line=unit.line)
 
 
-class SettingElsewhere(Rule[Reading]):
+class SettingElsewhere(Rule[NotebookAnalysis]):
     """Make it a statement of its own, outside of other code: it then runs in each later step that uses the module."""
 
     code = "KY213"
@@ -66,7 +66,7 @@ class SettingElsewhere(Rule[Reading]):
         ("print(1 / np.array(rows))", "step:show"),
     )
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Options of modules, context variables, the current folder, and variables set by magics."""
         order = list(subject.code.values())
         held = _context_variables(order)
@@ -80,22 +80,22 @@ class SettingElsewhere(Rule[Reading]):
                     users = [s.name for s in without if module in s.names.reads]
                     if users:
                         what = f"`{name}` is a setting of this step alone, and step {users[0]} uses `{module}`"
-                        yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
+                        yield self.found(Location(subject.notebook.name, cell, step.name), what, line=line)
                 moves = later if name == "os.chdir" else []
                 others = [s.name for s in moves if not _goes_along(subject, step, s, cell, line)]
                 if others:
                     what = f"`{name}` moves this step alone: step {others[0]} is in a folder of its own"
-                    yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
+                    yield self.found(Location(subject.notebook.name, cell, step.name), what, line=line)
             for cell, variable in _variables(step):
                 carried = {id(u) for s in later for u in subject.flows[s.name].carried}
                 here = {id(u) for u in step.units if u.cell == cell}
                 users = [s.name for s in later if _names_text(s, variable)] if not carried & here else []
                 if users:
                     what = f"the variable {variable} is set for this step alone, and step {users[0]} names it"
-                    yield self.found(Place(subject.notebook.name, cell, step.name), what)
+                    yield self.found(Location(subject.notebook.name, cell, step.name), what)
 
 
-class LookedUp(Rule[Reading]):
+class LookedUp(Rule[NotebookAnalysis]):
     """Use the name itself: only what a step's code names reaches it."""
 
     code = "KY214"
@@ -103,7 +103,7 @@ class LookedUp(Rule[Reading]):
     severity = "warning"
     example = (("mode = 'fast'", "step:load"), ("print(globals().get('mode'))", "step:show"))
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """`globals()`, and `vars()`, `dir()` and `locals()` of the whole notebook."""
         for step in list(subject.code.values())[1:]:
             for cell, tree in step.trees:
@@ -114,20 +114,20 @@ class LookedUp(Rule[Reading]):
                     name = node.func.id
                     if name in _LOOKING and name not in step.names.gives and (name == "globals" or node not in inside):
                         what = f"`{name}()` sees what this step got, not what the steps before it made"
-                        yield self.found(Place(subject.notebook.name, cell, step.name), what, line=node.lineno)
+                        yield self.found(Location(subject.notebook.name, cell, step.name), what, line=node.lineno)
 
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
-class ResultByNumber(Rule[Reading]):
+class ResultByNumber(Rule[NotebookAnalysis]):
     """Give the result a name in the cell that makes it, and use that."""
 
     code = "KY215"
     title = "result of another cell, by IPython's names for it"
     example = (("1 + 1", "step:make"), ("print(_ + 1)", "step:show"))
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """`_`, `_3`, `Out[3]` and the like where they mean a cell that is not this step's."""
         for step in subject.code.values():
             inputs = subject.flows[step.name].inputs
@@ -139,11 +139,11 @@ class ResultByNumber(Rule[Reading]):
                     own = index > 0 and name == "_"
                     if _RESULTS.fullmatch(name) and not known and not own:
                         what = f"`{name}` is the result of another cell when the notebook is run, and of none here"
-                        yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
+                        yield self.found(Location(subject.notebook.name, cell, step.name), what, line=line)
                 made |= set(unit.names.gives)
 
 
-class RememberingDefault(Rule[Reading]):
+class RememberingDefault(Rule[NotebookAnalysis]):
     """Hand what it notes things in to the function as an argument: it is then a value of the step that calls it."""
 
     code = "KY216"
@@ -155,7 +155,7 @@ class RememberingDefault(Rule[Reading]):
         ("print(note('a'), first)", "step:show"),
     )
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Functions that are cached and change what is outside of them: at their first call in each process."""
         steps = list(subject.code.values())
         units = [(unit, None) for unit in dict.fromkeys(u for step in steps for u in step.shared)]
@@ -167,10 +167,10 @@ class RememberingDefault(Rule[Reading]):
                 if len(users) > 1:
                     both = " and ".join(users[:2])
                     what = f"`{function.name}` notes things in `{noted}`, and steps {both} each begin anew"
-                    yield self.found(Place(subject.notebook.name, unit.cell, owner), what, line=function.lineno)
+                    yield self.found(Location(subject.notebook.name, unit.cell, owner), what, line=function.lineno)
 
 
-def _goes_along(subject: Reading, step: StepCode, later: StepCode, cell: int, line: int) -> bool:
+def _goes_along(subject: NotebookAnalysis, step: StepCode, later: StepCode, cell: int, line: int) -> bool:
     """Whether the statement on that line of a step runs in the later step too."""
     unit = step.unit_at(cell, line)
     return any(u is unit for u in subject.flows[later.name].carried)
@@ -235,7 +235,7 @@ def _names_text(step: StepCode, text: str) -> bool:
     return any(isinstance(node, ast.Constant) and node.value == text for node in nodes)
 
 
-RULES: tuple[type[Rule[Reading]], ...] = (
+RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (
     SeedElsewhere,
     SettingElsewhere,
     LookedUp,

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 
 from kaleyard.analysis.effects.mutation import changed_roots
-from kaleyard.analysis.notebook_analysis import Reading
-from kaleyard.errors import Place
+from kaleyard.analysis.notebook_analysis import NotebookAnalysis
+from kaleyard.errors import Location
 from kaleyard.rules.findings import Finding, Rule
 
 __all__ = ["RULES"]
@@ -18,7 +18,7 @@ _OF_BASES = frozenset({"__init_subclass__"})
 _OF_METACLASS = frozenset({"__new__", "__init__"})
 
 
-class RegisteredElsewhere(Rule[Reading]):
+class RegisteredElsewhere(Rule[NotebookAnalysis]):
     """Tag the cell that makes the registry `functions` too, so that each step has both."""
 
     code = "KY218"
@@ -30,7 +30,7 @@ class RegisteredElsewhere(Rule[Reading]):
         ("print(names['double'](2))", "step:show"),
     )
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Decorators, metaclasses and `__init_subclass__` of shared cells that change what a step makes."""
         steps = list(subject.code.values())
         shared = list(dict.fromkeys(u for step in steps for u in step.shared))
@@ -46,7 +46,7 @@ class RegisteredElsewhere(Rule[Reading]):
                         "in each step by itself"
                     )
                     advice = f"Tag the cell that makes `{name}` `functions` too, so that each step has both."
-                    yield self.found(Place(subject.notebook.name, unit.cell), what, advice=advice, line=node.lineno)
+                    yield self.found(Location(subject.notebook.name, unit.cell), what, advice=advice, line=node.lineno)
 
 
 def _changed_by_defining(node: _Definition, definitions: Mapping[str, _Definition]) -> set[str]:
@@ -112,4 +112,4 @@ def _own_nodes(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
-RULES: tuple[type[Rule[Reading]], ...] = (RegisteredElsewhere,)
+RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (RegisteredElsewhere,)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kaleyard.analysis.notebook_analysis import Reading
+from kaleyard.analysis.notebook_analysis import NotebookAnalysis
 from kaleyard.analysis.step_code import StepCode
-from kaleyard.errors import Place
+from kaleyard.errors import Location
 from kaleyard.rules.findings import Finding, Rule
 
 __all__ = ["RULES"]
 
 
-class SharedWork(Rule[Reading]):
+class SharedWork(Rule[NotebookAnalysis]):
     """Tag the cell as part of a step; cells tagged `imports` or `functions` go with steps, before their own code."""
 
     code = "KY206"
     title = "shared cell that works on a step's value"
     example = (("rows = [1]", "step:load"), ("rows.append(2)", "functions"), ("print(rows)", "step:show"))
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Statements of shared cells that read or change what a step above made."""
         steps = list(subject.code.values())
         for unit in steps[0].shared if steps else ():
@@ -28,12 +28,12 @@ class SharedWork(Rule[Reading]):
             for name in sorted({*unit.names.reads, *unit.names.through, *unit.names.gives}):
                 maker = next((s for s in steps if min(s.cells) < unit.cell and name in s.names.gives), None)
                 if maker is not None:
-                    place = Place(subject.notebook.name, unit.cell)
+                    place = Location(subject.notebook.name, unit.cell)
                     yield self.found(place, f"it works on `{name}`, which step {maker.name} makes", line=unit.line)
                     break
 
 
-class LatePart(Rule[Reading]):
+class LatePart(Rule[NotebookAnalysis]):
     """Give the later part of the step a name of its own (`step:...`), so that it runs where it stands."""
 
     code = "KY208"
@@ -44,7 +44,7 @@ class LatePart(Rule[Reading]):
         ("# kaleyard: disable=KY105\na = 2", "step:load"),
     )
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Names that a step gives anew below the cells of a step that takes or gives them."""
         steps = [s for s in subject.code.values() if s.cells]
         for step in steps:
@@ -55,11 +55,11 @@ class LatePart(Rule[Reading]):
                     takes = subject.flows[other.name].inputs.get(name) == step.name or name in other.names.gives
                     if takes and _works_on(name, other, late):
                         what = f"`{name}` has a new value here, below step {other.name}, which uses or makes it"
-                        yield self.found(Place(subject.notebook.name, late, step.name), what)
+                        yield self.found(Location(subject.notebook.name, late, step.name), what)
                         break
 
 
-class ParallelChange(Rule[Reading]):
+class ParallelChange(Rule[NotebookAnalysis]):
     """Work on a copy, or say with `prev:` that one step comes after the other."""
 
     code = "KY209"
@@ -71,7 +71,7 @@ class ParallelChange(Rule[Reading]):
         ("print(rows)", "step:show prev:load"),
     )
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Values that a step changes, and a later step takes as they were before."""
         order = list(subject.code.values())
         for index, step in enumerate(order):
@@ -82,10 +82,10 @@ class ParallelChange(Rule[Reading]):
                 others = [s.name for s in order[index + 1 :] if subject.flows[s.name].inputs.get(name) == inputs[name]]
                 if others:
                     what = f"`{name}` is changed in place, and step {others[0]} takes it as step {inputs[name]} made it"
-                    yield self.found(Place(subject.notebook.name, cell, step.name), what, line=line)
+                    yield self.found(Location(subject.notebook.name, cell, step.name), what, line=line)
 
 
-class ModuleChange(Rule[Reading]):
+class ModuleChange(Rule[NotebookAnalysis]):
     """Make it a statement of its own, outside of other code: it then runs in each later step that uses the module."""
 
     code = "KY210"
@@ -97,7 +97,7 @@ class ModuleChange(Rule[Reading]):
         ("print(os.environ['MODE'])", "step:show"),
     )
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Settings of modules, environment variables and search paths set in a step."""
         order = list(subject.code.values())
         for index, step in enumerate(order):
@@ -108,7 +108,7 @@ class ModuleChange(Rule[Reading]):
                 later = [s.name for s in without if root in s.names.reads]
                 if later:
                     told = f"`{what}` is changed in this step, and step {later[0]} uses `{root}`"
-                    yield self.found(Place(subject.notebook.name, cell, step.name), told, line=line)
+                    yield self.found(Location(subject.notebook.name, cell, step.name), told, line=line)
 
 
 def _works_on(name: str, step: StepCode, before: int) -> bool:
@@ -120,4 +120,4 @@ def _works_on(name: str, step: StepCode, before: int) -> bool:
     return False
 
 
-RULES: tuple[type[Rule[Reading]], ...] = (SharedWork, LatePart, ParallelChange, ModuleChange)
+RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (SharedWork, LatePart, ParallelChange, ModuleChange)

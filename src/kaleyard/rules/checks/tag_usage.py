@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 from kaleyard.analysis.notebook_analysis import kale_tags
-from kaleyard.errors import Place
+from kaleyard.errors import Location
 from kaleyard.notebook.document import Notebook
 from kaleyard.notebook.tags import NETWORK_LABEL, problem
 from kaleyard.rules.findings import Finding, Rule
@@ -41,7 +41,7 @@ class UnknownTag(Rule[Notebook]):
             for tag in cell.tags:
                 found = problem(tag)
                 if found:
-                    place = Place(subject.name, cell.number)
+                    place = Location(subject.name, cell.number)
                     yield self.found(place, found.what, advice=f"Did you mean `{found.meant}`?")
 
 
@@ -61,7 +61,7 @@ class MissingPrevious(Rule[Notebook]):
             if own is None and any(problem(tag) for tag in cell.tags):
                 continue  # a tag that is nearly right is told already, and may well be the step's
             for other in (t[5:] for t in tags if t.startswith("prev:")):
-                place = Place(subject.name, cell.number, own)
+                place = Location(subject.name, cell.number, own)
                 if own is None:
                     yield self.found(place, f"`prev:{other}` on a cell without a step", advice="Add a `step:` tag.")
                 elif other == own:
@@ -88,7 +88,7 @@ class SeveralSteps(Rule[Notebook]):
             roles = [t for t in tags if ":" not in t or t.startswith(("step:", "notebook:"))]
             if len(roles) > 1:
                 words = " and ".join(f"`{r}`" for r in roles)
-                yield self.found(Place(subject.name, cell.number), f"this cell is tagged {words}")
+                yield self.found(Location(subject.name, cell.number), f"this cell is tagged {words}")
 
 
 class ReservedStep(Rule[Notebook]):
@@ -106,7 +106,7 @@ class ReservedStep(Rule[Notebook]):
                 word, _, name = tag.partition(":")
                 if word not in ("step", "notebook"):
                     continue
-                place = Place(subject.name, cell.number, name)
+                place = Location(subject.name, cell.number, name)
                 if name.startswith(RESERVED):
                     yield self.found(place, f"the name `{name}` starts with `{RESERVED}`")
                 # A cluster knows a step by its name with dashes, and without those at the ends.
@@ -133,7 +133,7 @@ class SplitStep(Rule[Notebook]):
             if name != current and name in begun:
                 step = name.partition(":")[2]
                 what = f"step {step} comes back after step {current.partition(':')[2]}"
-                yield self.found(Place(subject.name, cell.number, step), what)
+                yield self.found(Location(subject.name, cell.number, step), what)
             begun.add(name)
             current = name
 
@@ -153,7 +153,7 @@ class LabelForTag(Rule[Notebook]):
                 word, _, value = tag.rpartition(":")
                 if word == f"label:{NETWORK_LABEL}":
                     what = f"`{tag}` has a tag of its own"
-                    yield self.found(Place(subject.name, cell.number), what, advice=f"Write `network:{value}`.")
+                    yield self.found(Location(subject.name, cell.number), what, advice=f"Write `network:{value}`.")
 
 
 def _step_cells(notebook: Notebook) -> dict[str, int]:

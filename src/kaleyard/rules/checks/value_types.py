@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from kaleyard.analysis.effects.code_fragments import Unit
-from kaleyard.analysis.notebook_analysis import Reading
-from kaleyard.errors import Place
+from kaleyard.analysis.effects.code_fragments import CodeFragment
+from kaleyard.analysis.notebook_analysis import NotebookAnalysis
+from kaleyard.errors import Location
 from kaleyard.rules.findings import Finding, Rule
 
 __all__ = ["RULES"]
@@ -40,24 +40,24 @@ _ITERTOOLS = "itertools."
 _PICKLED = {"functools.partial": "a partial function", "re.compile": "a compiled pattern"}
 
 
-class CannotTravel(Rule[Reading]):
+class CannotTravel(Rule[NotebookAnalysis]):
     """Make it in the step that uses it, or hand on what it is made from."""
 
     code = "KY502"
     title = "value that cannot go to another step"
     example = (("squares = (n * n for n in range(3))", "step:make"), ("print(sum(squares))", "step:show"))
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Outputs made by a generator expression, an open file, a lock, a connection."""
         for step, name, unit, value in _outputs(subject):
             found = self._why(value, subject, step)
             if found:
                 what, advice = found
-                place = Place(subject.notebook.name, unit.cell, step)
+                place = Location(subject.notebook.name, unit.cell, step)
                 yield self.found(place, f"`{name}` is {what}", advice=advice.format(name=name), line=unit.line)
 
     @staticmethod
-    def _why(value: ast.expr, subject: Reading, step: str) -> tuple[str, str] | None:
+    def _why(value: ast.expr, subject: NotebookAnalysis, step: str) -> tuple[str, str] | None:
         if isinstance(value, ast.GeneratorExp):
             return "a generator, which can be read only once", _LIST
         called = _called(value, subject, step)
@@ -74,7 +74,7 @@ class CannotTravel(Rule[Reading]):
         return None
 
 
-class NoOpenFormat(Rule[Reading]):
+class NoOpenFormat(Rule[NotebookAnalysis]):
     """Hand on plain values, arrays, frames or a dataclass. A pickle needs like versions of packages to be read."""
 
     code = "KY501"
@@ -86,7 +86,7 @@ class NoOpenFormat(Rule[Reading]):
         ("print(queue.items)", "step:show"),
     )
 
-    def check(self, subject: Reading) -> Iterable[Finding]:
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Outputs that are instances of the notebook's plain classes, partial functions, compiled patterns."""
         for step, name, unit, value in _outputs(subject):
             called = _called(value, subject, step)
@@ -95,11 +95,11 @@ class NoOpenFormat(Rule[Reading]):
             if isinstance(made, ast.ClassDef) and not _is_plain_data(made):
                 what = f"a {made.name}, a class of the notebook"
             if what:
-                place = Place(subject.notebook.name, unit.cell, step)
+                place = Location(subject.notebook.name, unit.cell, step)
                 yield self.found(place, f"`{name}` is {what}: it travels as a pickle", line=unit.line)
 
 
-def _outputs(subject: Reading) -> Iterable[tuple[str, str, Unit, ast.expr]]:
+def _outputs(subject: NotebookAnalysis) -> Iterable[tuple[str, str, CodeFragment, ast.expr]]:
     """The values that steps hand on and bind by a plain assignment: step, name, where, and the expression."""
     for step in subject.steps:
         for name in step.outputs:
@@ -109,7 +109,7 @@ def _outputs(subject: Reading) -> Iterable[tuple[str, str, Unit, ast.expr]]:
                 yield step.name, name, units[-1], node.value
 
 
-def _called(value: ast.expr, subject: Reading, step: str) -> str:
+def _called(value: ast.expr, subject: NotebookAnalysis, step: str) -> str:
     """What a call calls, by its full name where an import tells it: `threading.Lock` for `Lock()`."""
     if not isinstance(value, ast.Call):
         return ""
@@ -125,7 +125,7 @@ def _called(value: ast.expr, subject: Reading, step: str) -> str:
     return text
 
 
-def _definition(name: str, subject: Reading, step: str) -> ast.stmt | None:
+def _definition(name: str, subject: NotebookAnalysis, step: str) -> ast.stmt | None:
     for unit in reversed((*subject.flows[step].carried, *subject.code[step].units)):
         if name in unit.names.definitions:
             return next((n for n in unit.nodes if getattr(n, "name", None) == name), None)
@@ -149,4 +149,4 @@ def _is_plain_data(made: ast.ClassDef) -> bool:
     return any(word in told for word in ("dataclass", "Enum", "Flag", "NamedTuple", "namedtuple"))
 
 
-RULES: tuple[type[Rule[Reading]], ...] = (NoOpenFormat, CannotTravel)
+RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (NoOpenFormat, CannotTravel)

@@ -21,8 +21,8 @@ from kaleyard.runtime import serializers as formats
 from kaleyard.runtime.contract import IO_VARIABLE, RANDOM_STATE
 from kaleyard.runtime.exchange.aliases import shared_parts, travelling_together
 from kaleyard.runtime.exchange.random_state import random_state, set_random_state
-from kaleyard.runtime.executor_io import write_whole
-from kaleyard.runtime.serializers.pickling.definitions import Sent
+from kaleyard.runtime.executor_io import atomic_write
+from kaleyard.runtime.serializers.pickling.definitions import LoadedDefinitions
 from kaleyard.runtime.serializers.value_groups import Together
 
 __all__ = [
@@ -52,7 +52,7 @@ _TOGETHER: dict[str, Together] = {}
 
 def trust_classes(*names: str) -> None:
     """Take these classes of the notebook for those of values, whatever steps have put into them since."""
-    Sent.evolving = frozenset(names)
+    LoadedDefinitions.evolving = frozenset(names)
 
 
 def load(name: str, *, changed: Collection[str] = ()) -> Any:
@@ -134,13 +134,13 @@ def note_shared(*groups: Collection[str]) -> None:
         for name in names:
             path = _SAVED[name][1]
             record = _written(name, together, Path(_io()["outputs"][name]))
-            write_whole(path, json.dumps({"name": name} | record))
+            atomic_write(path, json.dumps({"name": name} | record))
     for word, table in zip((_SHARES, _MEMORY), shared_parts(values), strict=True):
         for name, others in table.items():
             path = _SAVED[name][1]
             record = json.loads(path.read_text(encoding="utf-8"))
             record["extra"][word] = ",".join(others)
-            write_whole(path, json.dumps(record))
+            atomic_write(path, json.dumps(record))
 
 
 def note_remade(namespace: Mapping[str, Any]) -> None:
@@ -220,7 +220,7 @@ def _is_changed(name: str, value: object) -> bool:
     now = _digest(name, value)
     if now == before:
         return False
-    with Sent.comparing():
+    with LoadedDefinitions.comparing():
         again = _read(name, told)
     return now != _digest(name, again.values[name] if isinstance(again, Together) else again)
 
@@ -239,7 +239,7 @@ def _are_columns_changed(name: str, value: Any) -> bool:
 
 
 def _digest(name: str, value: object) -> str:
-    with tempfile.TemporaryDirectory(prefix="kaleyard-") as folder, Sent.comparing():
+    with tempfile.TemporaryDirectory(prefix="kaleyard-") as folder, LoadedDefinitions.comparing():
         return formats.save(name, value, Path(folder) / "value").sha256
 
 
@@ -254,5 +254,5 @@ def _io() -> dict[str, Any]:
 def _record(name: str, record: dict[str, Any]) -> Path:
     folder = Path(_io()["records"])
     path = folder / f"{len(list(folder.glob('*.json'))):04d}.json"
-    write_whole(path, json.dumps({"name": name} | record))
+    atomic_write(path, json.dumps({"name": name} | record))
     return path

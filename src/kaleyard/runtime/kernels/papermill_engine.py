@@ -16,7 +16,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 
 from kaleyard.runtime.contract import METADATA, RAISES
-from kaleyard.runtime.executor_io import write_whole
+from kaleyard.runtime.executor_io import atomic_write
 from kaleyard.runtime.kernels.bounded_output import BoundedOutput
 from kaleyard.runtime.kernels.step_kernel import StepKernelManager
 from kaleyard.runtime.terminal_text import without_rewritten
@@ -97,7 +97,7 @@ def put_back_errors(path: Path) -> None:
         raised = cell["metadata"].get(METADATA, {}).pop("raised", {})
         for place, output in raised.items():
             cell["outputs"].insert(int(place), output)
-    write_whole(path, json.dumps(data, indent=1))
+    atomic_write(path, json.dumps(data, indent=1))
 
 
 papermill_engines.register(ENGINE, StepEngine)

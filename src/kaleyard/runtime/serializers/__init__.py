@@ -7,7 +7,7 @@ takes what they leave. Beside the file, only what `save` returns has to be hande
     saved = save("model", model, folder / "model")
     model = load("model", saved.format, folder / "model", saved.sha256, saved.extra)
 
-Another package adds a format by an entry point that leads to a class with the attributes and methods of `Format`:
+Another package adds a format by an entry point that leads to a class with the attributes and methods of `Serializer`:
 
     [project.entry-points."kaleyard.formats"]
     onnx = "my_package.formats:Onnx"
@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from kaleyard.errors import DataError, KaleyardError, OutsideError
+from kaleyard.errors import DataError, ExternalError, KaleyardError
 from kaleyard.runtime.serializers.artifact_digest import digest
 from kaleyard.runtime.serializers.cloudpickle_fallback import Cloudpickle
 from kaleyard.runtime.serializers.containers import Tree
@@ -41,7 +41,7 @@ from kaleyard.runtime.serializers.pickling.definitions import check_classes, fin
 from kaleyard.runtime.serializers.pickling.global_reads import noting_reads
 from kaleyard.runtime.serializers.plain.json_values import JSON
 from kaleyard.runtime.serializers.png_images import Png
-from kaleyard.runtime.serializers.serializer import Format, RefusedError, type_name
+from kaleyard.runtime.serializers.serializer import RefusedError, Serializer, type_name
 from kaleyard.runtime.serializers.skops_models import Skops
 from kaleyard.runtime.serializers.tabular.arrays import Masked, Npy, Sparse
 from kaleyard.runtime.serializers.tabular.arrow_tables import Arrow, Polars
@@ -49,7 +49,7 @@ from kaleyard.runtime.serializers.tabular.frames import Parquet
 from kaleyard.runtime.serializers.tensors import Safetensors
 from kaleyard.runtime.serializers.value_groups import Together, TogetherFormat
 
-__all__ = ["Described", "Format", "Saved", "describe", "digest", "formats", "is_open", "load", "save"]
+__all__ = ["Described", "Saved", "Serializer", "describe", "digest", "formats", "is_open", "load", "save"]
 
 _GROUP = "kaleyard.formats"
 _CLASSES = "classes"
@@ -81,9 +81,9 @@ class Described(NamedTuple):
 
 
 @functools.cache
-def formats() -> tuple[Format, ...]:
+def formats() -> tuple[Serializer, ...]:
     """All formats in the order they are asked: those of other packages, then ours."""
-    leaves: tuple[Format, ...] = (
+    leaves: tuple[Serializer, ...] = (
         Npy(),
         Masked(),
         Sparse(),
@@ -96,7 +96,7 @@ def formats() -> tuple[Format, ...]:
     )
     added = tuple(_added())
     tree = Tree((*added, *leaves))
-    ours: tuple[Format, ...] = (PathFormat(), JSON(), *leaves, tree, TogetherFormat(), ClassState(), Cloudpickle())
+    ours: tuple[Serializer, ...] = (PathFormat(), JSON(), *leaves, tree, TogetherFormat(), ClassState(), Cloudpickle())
     owners: dict[str, str] = {}
     for kept in (*ours, *added):
         owner = f"{type(kept).__module__}.{type(kept).__qualname__}"
@@ -199,7 +199,7 @@ def _check_reads(name: str, outdated: Collection[str]) -> None:
         )
 
 
-def _added() -> Iterator[Format]:
+def _added() -> Iterator[Serializer]:
     for entry in sorted(importlib.metadata.entry_points(group=_GROUP), key=lambda entry: entry.name):
         try:
             found = entry.load()
@@ -237,7 +237,7 @@ def _sibling(path: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         fix = "See that the disk has room, and that the folder can be written to."
-        raise OutsideError(f"{path} cannot be written: {error}", fix=fix) from error
+        raise ExternalError(f"{path} cannot be written: {error}", fix=fix) from error
 
 
 def _remove(path: Path) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from kaleyard.errors import DataError
 
-__all__ = ["Entry", "digest", "walk"]
+__all__ = ["ArtifactEntry", "digest", "walk"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ArtifactEntry:
     """A file or folder inside a folder: its relative name with forward slashes, and where it really is."""
 
     name: str
@@ -43,7 +43,7 @@ def digest(path: Path) -> tuple[str, int]:
     return whole.hexdigest(), total
 
 
-def walk(folder: Path) -> Iterator[Entry]:
+def walk(folder: Path) -> Iterator[ArtifactEntry]:
     """Everything inside a folder, ordered by relative name, a folder before what is in it.
 
     Links are followed while they stay inside. Raises DataError for a link that leads out, to itself or nowhere, and
@@ -54,7 +54,7 @@ def walk(folder: Path) -> Iterator[Entry]:
     yield from sorted(entries, key=lambda entry: entry.name.split("/"))
 
 
-def _inside(root: Path, folder: Path, prefix: str, parents: tuple[Path, ...]) -> Iterator[Entry]:
+def _inside(root: Path, folder: Path, prefix: str, parents: tuple[Path, ...]) -> Iterator[ArtifactEntry]:
     with os.scandir(folder) as children:
         names = [child.name for child in children]
     for child in names:
@@ -62,10 +62,10 @@ def _inside(root: Path, folder: Path, prefix: str, parents: tuple[Path, ...]) ->
         if real.is_symlink():
             real = _followed(root, real, name, parents)
         if real.is_dir():
-            yield Entry(name, real, is_folder=True)
+            yield ArtifactEntry(name, real, is_folder=True)
             yield from _inside(root, real, name + "/", (*parents, real))
         elif real.is_file():
-            yield Entry(name, real, is_folder=False)
+            yield ArtifactEntry(name, real, is_folder=False)
         else:
             fix = "Take sockets, pipes and devices out of the folder."
             raise DataError(f"{root.name}/{name} is neither a file nor a folder.", fix=fix)

@@ -10,7 +10,7 @@ from kaleyard.errors import DataError
 from kaleyard.runtime.serializers.plain import kinds
 from kaleyard.runtime.serializers.plain.encoding import TAG, dumps, loads
 from kaleyard.runtime.serializers.plain.json_values import is_python
-from kaleyard.runtime.serializers.serializer import Format, type_name
+from kaleyard.runtime.serializers.serializer import Serializer, type_name
 
 __all__ = ["Tree"]
 
@@ -23,7 +23,7 @@ class Tree:
     name = "tree"
     suffix = ""
 
-    def __init__(self, leaves: Iterable[Format]) -> None:
+    def __init__(self, leaves: Iterable[Serializer]) -> None:
         self._leaves = {leaf.name: leaf for leaf in leaves}
 
     def accepts(self, value: object) -> bool:

@@ -9,10 +9,10 @@ from typing import IO, Any, Protocol
 
 from kaleyard.errors import DataError
 
-__all__ = ["Format", "RefusedError", "made_by", "type_name", "write_zip"]
+__all__ = ["RefusedError", "Serializer", "made_by", "type_name", "write_zip"]
 
 
-class Format(Protocol):
+class Serializer(Protocol):
     """One way to keep a value as a file or a folder. The first line of its docstring says what it keeps.
 
     `suffix` is what a file of this format is called (".json"); "" for a folder.

@@ -21,7 +21,7 @@ from kaleyard.errors import DataError
 
 __all__ = [
     "Cached",
-    "Sent",
+    "LoadedDefinitions",
     "check_classes",
     "class_named",
     "find",
@@ -72,9 +72,9 @@ def check_classes(told: Mapping[str, str]) -> None:
     Raises DataError for one that is defined otherwise here: a value of it would become one of another class. One that
     is missing, and one told by another version of Python, are left to whoever looks them up.
     """
-    for name, before in () if Sent.compared else told.items():
+    for name, before in () if LoadedDefinitions.compared else told.items():
         found = find("__main__", name)
-        known = name in Sent.evolving
+        known = name in LoadedDefinitions.evolving
         if isinstance(found, type) and not known and same_version(before) and fingerprint(found) != before:
             raise DataError(
                 f"the class `{name}` is defined otherwise here than where the value was made.",
@@ -109,7 +109,7 @@ def fingerprint(obj: Any) -> str:
     uses, and what it or others have noted in it since (caches, registries, counters) do not: that is no other
     definition. Each version of Python has code of its own.
     """
-    told = repr(_Teller().tell(obj))
+    told = repr(_Fingerprinter().tell(obj))
     return f"{sys.implementation.cache_tag}:{hashlib.sha256(told.encode()).hexdigest()[:32]}"
 
 
@@ -118,7 +118,7 @@ def same_version(told: str) -> bool:
     return told.partition(":")[0] == sys.implementation.cache_tag
 
 
-class Sent:
+class LoadedDefinitions:
     """The definitions that came with values: by name and fingerprint, their code and what they were like.
 
     A value that is saved again to see whether it has changed is written with the code it came with: that of this
@@ -162,7 +162,7 @@ _NOTED = frozenset(
 )
 
 
-class _Teller:
+class _Fingerprinter:
     """Tells one definition as nested tuples of texts."""
 
     def __init__(self) -> None:

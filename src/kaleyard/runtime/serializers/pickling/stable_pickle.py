@@ -23,7 +23,7 @@ import cloudpickle
 
 from kaleyard.errors import DataError
 from kaleyard.runtime.serializers.cached_attributes import without_noted
-from kaleyard.runtime.serializers.pickling.definitions import Cached, Sent, find, fingerprint, same_version
+from kaleyard.runtime.serializers.pickling.definitions import Cached, LoadedDefinitions, find, fingerprint, same_version
 from kaleyard.runtime.serializers.pickling.global_reads import note_reads, noting_reads
 from kaleyard.runtime.serializers.plain import kinds
 from kaleyard.runtime.serializers.plain.encoding import dumps
@@ -48,10 +48,12 @@ def definition(name: str, is_class: bool, code: bytes | None, told: str) -> Any:
     Without code, and from another version of Python, whose code cannot be run, the name has to do.
     """
     found = find("__main__", name)
-    if Sent.compared and not is_class and code is not None:
+    if LoadedDefinitions.compared and not is_class and code is not None:
         pass  # as it came, whatever has been put into the notebook's own since
     elif isinstance(found, type) if is_class else isinstance(found, _FUNCTIONS):
-        known = code is None or Sent.compared or name in Sent.evolving or not same_version(told)
+        known = (
+            code is None or LoadedDefinitions.compared or name in LoadedDefinitions.evolving or not same_version(told)
+        )
         if known or fingerprint(found) == told:
             return _noted(found, name, code, told)
     elif code is None:
@@ -64,8 +66,8 @@ def definition(name: str, is_class: bool, code: bytes | None, told: str) -> Any:
 
 def _noted(found: Any, name: str, code: bytes | None, told: str) -> Any:
     # The first time counts: a value that is saved is read back at once, with what the globals are by then.
-    if code is not None and (name, told) not in Sent.known and (bare := _bare(found)) is not None:
-        Sent.known[name, told] = code, bare
+    if code is not None and (name, told) not in LoadedDefinitions.known and (bare := _bare(found)) is not None:
+        LoadedDefinitions.known[name, told] = code, bare
     return found
 
 
@@ -169,11 +171,11 @@ class _Pickler(_Python):  # type: ignore[misc]
             return type(obj), (str(obj),)
         if isinstance(obj, memoryview):
             raise pickle.PicklingError("a memoryview stands in it")
-        return without_noted(obj) if Sent.compared else NotImplemented
+        return without_noted(obj) if LoadedDefinitions.compared else NotImplemented
 
     def _reduced(self, obj: Any) -> Any:
         """How to write a class or a function."""
-        if not self._by_value and _is_ours(obj) and isinstance(obj, type) and Sent.compared:
+        if not self._by_value and _is_ours(obj) and isinstance(obj, type) and LoadedDefinitions.compared:
             # A value is what it was though its class is not: what became of that is looked at by itself.
             return definition, (obj.__qualname__, True, None, "")
         if not self._by_value and _is_ours(obj):
@@ -200,7 +202,7 @@ class _Pickler(_Python):  # type: ignore[misc]
         return self._with_id(obj, reduced) if isinstance(obj, type) and isinstance(reduced, tuple) else reduced
 
     def _code(self, obj: Any, told: str) -> bytes | None:
-        sent = Sent.known.get((obj.__qualname__, told)) if Sent.compared else None
+        sent = LoadedDefinitions.known.get((obj.__qualname__, told)) if LoadedDefinitions.compared else None
         if sent is not None and sent[1] == _bare(obj):
             return sent[0]
         try:

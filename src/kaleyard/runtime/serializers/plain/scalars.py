@@ -68,7 +68,7 @@ def pandas_scalar(encoder: Encoder, value: Any) -> dict[str, Any]:
     zone = getattr(value, "tzinfo", None)
     if zone is None:
         return told | ({"fold": 1} if getattr(value, "fold", 0) else {})
-    return told | {"zone": zone_told(encoder, zone)}
+    return told | {"zone": encode_zone(encoder, zone)}
 
 
 def to_pandas_scalar(decoder: Decoder, data: dict[str, Any]) -> Any:
@@ -80,11 +80,11 @@ def to_pandas_scalar(decoder: Decoder, data: dict[str, Any]) -> Any:
         return getattr(pd, data["type"])
     value = getattr(pd, data["type"])(np.array(data["value"], "i8").view(data["unit"])[()])
     if "zone" in data:
-        return value.tz_localize("UTC").tz_convert(zone_meant(decoder, data["zone"]))
+        return value.tz_localize("UTC").tz_convert(decode_zone(decoder, data["zone"]))
     return value.replace(fold=1) if data.get("fold") else value
 
 
-def zone_told(encoder: Encoder, zone: Any) -> Any:
+def encode_zone(encoder: Encoder, zone: Any) -> Any:
     """A time zone of pandas: of `zoneinfo`, a fixed offset, or of `pytz`, which pandas 2 itself uses."""
     name = getattr(zone, "zone", None)
     if type(zone).__module__.partition(".")[0] == "pytz" and name:
@@ -92,8 +92,8 @@ def zone_told(encoder: Encoder, zone: Any) -> Any:
     return encoder.encode(zone)
 
 
-def zone_meant(decoder: Decoder, data: Any) -> Any:
-    """The time zone that `zone_told` told."""
+def decode_zone(decoder: Decoder, data: Any) -> Any:
+    """The time zone that `encode_zone` told."""
     if isinstance(data, dict) and "pytz" in data:
         import pytz
 

@@ -8,43 +8,43 @@ from typing import Any
 
 from kaleyard.errors import DataError
 from kaleyard.runtime.serializers.plain.encoding import Decoder, Encoder
-from kaleyard.runtime.serializers.plain.scalars import zone_meant, zone_told
+from kaleyard.runtime.serializers.plain.scalars import decode_zone, encode_zone
 from kaleyard.runtime.serializers.serializer import type_name
-from kaleyard.runtime.serializers.tabular.index_labels import dtype_told, labels_meant, labels_told
+from kaleyard.runtime.serializers.tabular.index_labels import decode_labels, encode_dtype, encode_labels
 
-__all__ = ["column_meant", "column_told"]
+__all__ = ["decode_column", "encode_column"]
 
 # Types that a column of objects may hold, one at a time: what Arrow reads back as the same type.
 _OBJECTS = {str, bytes, bool, int, decimal.Decimal, dt.date}
 
 
-def column_told(encoder: Encoder, values: Any) -> tuple[Any, dict[str, Any]]:
+def encode_column(encoder: Encoder, values: Any) -> tuple[Any, dict[str, Any]]:
     """A Series as an Arrow array and what to tell. Raises DataError for a column that would come back otherwise."""
     import pandas as pd
     import pyarrow as pa
 
-    told: dict[str, Any] = {"dtype": dtype_told(values.dtype)}
+    told: dict[str, Any] = {"dtype": encode_dtype(values.dtype)}
     if isinstance(values.dtype, pd.CategoricalDtype):
-        told = {"categories": labels_told(encoder, values.dtype.categories), "ordered": bool(values.dtype.ordered)}
+        told = {"categories": encode_labels(encoder, values.dtype.categories), "ordered": bool(values.dtype.ordered)}
         if isinstance(values.dtype.categories.dtype, (pd.IntervalDtype, pd.PeriodDtype)):
             # As `pandas.cut` makes them; Parquet has no such categories.
             return pa.array(values.cat.codes.to_numpy()), told | {"codes": True}
     elif values.dtype == object:
         told |= _objects_told(values)
     elif isinstance(values.dtype, pd.DatetimeTZDtype):
-        told = {"dtype": f"datetime64[{values.dtype.unit}]", "zone": zone_told(encoder, values.dtype.tz)}
+        told = {"dtype": f"datetime64[{values.dtype.unit}]", "zone": encode_zone(encoder, values.dtype.tz)}
     try:
         return pa.array(values, from_pandas=True), told
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"Parquet cannot hold the column `{values.name}` ({values.dtype}): {error}") from error
 
 
-def column_meant(decoder: Decoder, column: Any, told: dict[str, Any]) -> Any:
-    """The Series that `column_told` told, without its name."""
+def decode_column(decoder: Decoder, column: Any, told: dict[str, Any]) -> Any:
+    """The Series that `encode_column` told, without its name."""
     import pandas as pd
 
     if "categories" in told:
-        categories = pd.CategoricalDtype(labels_meant(decoder, told["categories"]), told["ordered"])
+        categories = pd.CategoricalDtype(decode_labels(decoder, told["categories"]), told["ordered"])
         if told.get("codes"):
             return pd.Series(pd.Categorical.from_codes(column.to_numpy(), dtype=categories))
         return column.to_pandas().astype(categories)
@@ -52,7 +52,7 @@ def column_meant(decoder: Decoder, column: Any, told: dict[str, Any]) -> Any:
         return _objects_meant(column, told)
     if "zone" in told:
         utc = column.cast(_without_zone(column.type)).to_pandas().astype(told["dtype"]).dt.tz_localize("UTC")
-        return utc.dt.tz_convert(zone_meant(decoder, told["zone"]))
+        return utc.dt.tz_convert(decode_zone(decoder, told["zone"]))
     dtype = pd.api.types.pandas_dtype(told["dtype"])
     if hasattr(dtype, "__from_arrow__"):
         return pd.Series(dtype.__from_arrow__(column), dtype=dtype)

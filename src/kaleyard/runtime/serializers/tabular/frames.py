@@ -16,8 +16,8 @@ from kaleyard.errors import DataError
 from kaleyard.runtime.serializers.plain import kinds
 from kaleyard.runtime.serializers.plain.encoding import Decoder, Encoder, dumps, loads
 from kaleyard.runtime.serializers.serializer import made_by
-from kaleyard.runtime.serializers.tabular.columns import column_meant, column_told, object_types
-from kaleyard.runtime.serializers.tabular.index_labels import labels_meant, labels_told
+from kaleyard.runtime.serializers.tabular.columns import decode_column, encode_column, object_types
+from kaleyard.runtime.serializers.tabular.index_labels import decode_labels, encode_labels
 
 __all__ = ["Parquet"]
 
@@ -71,14 +71,14 @@ def _table(value: Any) -> Any:
     arrays: dict[str, Any] = {}
     told["columns"] = []
     for field, column in zip(fields, columns, strict=True):
-        arrays[field], column_words = column_told(encoder, column)
+        arrays[field], column_words = encode_column(encoder, column)
         told["columns"].append({"field": field, **column_words})
     levels, told["index"] = _index_told(encoder, index)
     arrays |= levels
     if kind != "index":
         told["attrs"] = encoder.encode(value.attrs)
         told["duplicates"] = value.flags.allows_duplicate_labels
-    told |= {"labels": labels_told(encoder, value.columns)} if kind == "frame" else {}
+    told |= {"labels": encode_labels(encoder, value.columns)} if kind == "frame" else {}
     told |= {"name": encoder.encode(value.name)} if kind == "series" else {}
     metadata = {_KEY: dumps(told).encode(), b"pandas": _for_pandas(told, fields, index)}
     return pa.table(arrays).replace_schema_metadata(metadata)
@@ -101,12 +101,12 @@ def _index_told(encoder: Encoder, index: Any) -> tuple[dict[str, Any], dict[str,
     import pandas as pd
 
     if isinstance(index, pd.RangeIndex):
-        return {}, labels_told(encoder, index)
+        return {}, encode_labels(encoder, index)
     arrays, words = {}, []
     for level in range(index.nlevels):
         values = index.get_level_values(level) if index.nlevels > 1 else index
         field = f"__index_level_{level}__"
-        arrays[field], told = column_told(encoder, pd.Series(values.array, name=values.name))
+        arrays[field], told = encode_column(encoder, pd.Series(values.array, name=values.name))
         words.append({"field": field, "name": encoder.encode(values.name), **told})
     return arrays, {
         "kind": "multi" if isinstance(index, pd.MultiIndex) else "levels",
@@ -156,14 +156,14 @@ def _read(file: Path | IO[bytes]) -> Any:
     index = _index_meant(decoder, table, told["index"])
     if told["kind"] == "index":
         return index
-    columns = [column_meant(decoder, table.column(words["field"]), words) for words in told["columns"]]
+    columns = [decode_column(decoder, table.column(words["field"]), words) for words in told["columns"]]
     if told["kind"] == "series":
         value: Any = columns[0].set_axis(index)
         value.name = decoder.decode(told["name"])
     else:
         # All columns have the default index here; given as arrays, pandas has nothing to align.
         value = pd.DataFrame({n: column.array for n, column in enumerate(columns)}, index=index)
-        value.columns = labels_meant(decoder, told["labels"])
+        value.columns = decode_labels(decoder, told["labels"])
     value.attrs = decoder.decode(told["attrs"])
     return value if told["duplicates"] else value.set_flags(allows_duplicate_labels=False)
 
@@ -172,9 +172,9 @@ def _index_meant(decoder: Decoder, table: Any, told: dict[str, Any]) -> Any:
     import pandas as pd
 
     if told["kind"] == "range":
-        return labels_meant(decoder, told)
+        return decode_labels(decoder, told)
     names = [decoder.decode(level["name"]) for level in told["levels"]]
-    levels = [column_meant(decoder, table.column(level["field"]), level) for level in told["levels"]]
+    levels = [decode_column(decoder, table.column(level["field"]), level) for level in told["levels"]]
     if told["kind"] == "multi":
         return pd.MultiIndex.from_arrays([level.array for level in levels], names=names)
     index: Any = pd.Index(levels[0].array, name=names[0], tupleize_cols=False)
