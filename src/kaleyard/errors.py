@@ -14,9 +14,9 @@
     │   ├── StepTimeoutError          1   the step ran longer than allowed
     │   ├── StepStoppedError          1   the step was stopped from outside
     │   └── DataError                 1   a value cannot be saved or loaded
-    └── OutsideError                  4   disk, engine, registry or cluster refuses
+    └── ExternalError                 4   disk, engine, registry or cluster refuses
         ├── AccessDeniedError         4   a registry or server does not let us in
-        └── LostAnswerError           4   nobody knows whether a server did what it was asked to
+        └── UnknownOutcomeError       4   nobody knows whether a server did what it was asked to
 
 A message has three parts: what happened, where (notebook, cell as Jupyter counts it, step), what to do.
 Errors travel between processes as plain data (`to_dict`, `from_dict`), never as pickles.

@@ -30,7 +30,7 @@ def build(
     Then write `build/<pipeline>/`: the pipeline package with every image by digest, and what is in the images. Without
     `push` the images stay in the builder's engine and no package is written; with `dry_run` it is only told what is
     missing. `secrets` are files for the build by name: `ca` and `pipconf`. Raises CheckError if a rule finds an error,
-    OutsideError if builder or registry refuse: the package then stays as it was.
+    ExternalError if builder or registry refuse: the package then stays as it was.
     """
     from dataclasses import replace
 

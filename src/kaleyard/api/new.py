@@ -19,7 +19,7 @@ def new(folder: PathLike | None = None, answers: Mapping[str, str] | None = None
 
     `folder` is where (default: here, in a folder of the project's name); `answers` are those to the template's
     questions, which have defaults; `ask` asks them on the terminal. Raises UsageError for a folder that exists and
-    for answers that make no project, OutsideError if it cannot be written: nothing is left then.
+    for answers that make no project, ExternalError if it cannot be written: nothing is left then.
     """
     from kaleyard.project_template.creation import make_project
 
@@ -29,7 +29,7 @@ def new(folder: PathLike | None = None, answers: Mapping[str, str] | None = None
 def update(folder: PathLike = ".", *, source: str | None = None) -> Update:
     """Bring a project to the template of this Kaleyard, or of the git repository `source`, keeping what was changed.
 
-    Raises ProjectError for a folder that is no such project, or has changes that are not committed; OutsideError if
+    Raises ProjectError for a folder that is no such project, or has changes that are not committed; ExternalError if
     git or the disk fails.
     """
     from kaleyard.project_template.project_update import update_project

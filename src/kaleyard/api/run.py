@@ -40,7 +40,7 @@ def run(
     to four while memory is left); `from_step` runs that step and all after it even if cached; `only` runs that step
     alone, with what it needs; `timeout` is in seconds for each step, `run_timeout` for the run; `cold` starts every
     kernel as a new process; `write_files` puts what steps write in the project too and keeps what is yours there (None:
-    as the settings say). Raises CheckError or ParameterError before anything starts, OutsideError if the runs folder
+    as the settings say). Raises CheckError or ParameterError before anything starts, ExternalError if the runs folder
     cannot be written, KeyboardInterrupt on Ctrl-C once every step has been stopped.
     """
     from kaleyard.execution.executors import EXECUTORS

@@ -28,7 +28,7 @@ def runs(
 
     `remote` lists those on the Kubeflow Pipelines server instead, which `host`, `namespace`, variables and settings
     name as for `submit`. `folder` is any folder of the project, the current one by default. A run whose record is
-    broken is in `unreadable`. Raises OutsideError if the runs folder cannot be read, or the server does not answer.
+    broken is in `unreadable`. Raises ExternalError if the runs folder cannot be read, or the server does not answer.
     """
     project = find_project(_path(folder))
     if remote:
@@ -44,7 +44,7 @@ def compare_runs(
     """Parameters, metrics and artifact digests of runs, side by side, wherever they ran.
 
     A run is its id, the beginning of it, PIPELINE/RUN, PIPELINE/latest, `latest`, or its folder; the same after
-    `remote:` is one on the server. Raises UsageError if none or several are meant, OutsideError if a run's record is
+    `remote:` is one on the server. Raises UsageError if none or several are meant, ExternalError if a run's record is
     broken or the server does not answer.
     """
     from kaleyard.execution.run_store import find_run, past_run
@@ -69,7 +69,7 @@ def logs(
     """What each step of a run, or one of them, printed and wrote, and what went wrong in it.
 
     `run` is as for `compare_runs`; logs of a run on a server come from its pods. Raises UsageError for a run or step
-    that is not there, OutsideError if a record or log cannot be read.
+    that is not there, ExternalError if a record or log cannot be read.
     """
     from kaleyard.execution.run_store import find_run, run_logs
     from kaleyard.records.past_runs import REMOTE

@@ -89,7 +89,7 @@ def submit(
 
     The package is the one that `build` left, with every image by digest. `parameters` are values by name, or texts
     `NAME=VALUE`; `schedule` is in cron's words. Nothing is made twice, whatever answers are lost. Raises what `prepare`
-    does, before anything is sent, and OutsideError if the server does not answer, refuses, or is too old.
+    does, before anything is sent, and ExternalError if the server does not answer, refuses, or is too old.
     """
     from kaleyard.kubeflow.submitter import Submitter
 

@@ -34,7 +34,7 @@ def project_files(step: Step, project: Project) -> list[tuple[str, str]]:
 
 
 def file_digest(path: Path, step: Step) -> str:
-    """The SHA-256 of a file. Raises OutsideError, naming the step that needs it, if it cannot be read."""
+    """The SHA-256 of a file. Raises ExternalError, naming the step that needs it, if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -50,7 +50,7 @@ def differences(tree: Mapping[str, bytes], folder: Path, pipeline: str) -> dict[
 def write_tree(tree: Mapping[str, bytes], folder: Path, pipeline: str) -> dict[str, str]:
     """Bring `folder` to what `tree` has, touching only what differs; what was done by path.
 
-    Raises OutsideError if it cannot be written; each file is whole, the old one or the new one.
+    Raises ExternalError if it cannot be written; each file is whole, the old one or the new one.
     """
     found = differences(tree, folder, pipeline)
     try:

@@ -92,7 +92,7 @@ class Cache:
     def keep(self, key: str, files: Mapping[str, Path], values: Mapping[str, tuple[Value, Path]], **more: Any) -> None:
         """Keep a step's outputs under `key`; `files` are notebook, page and log, `more` goes to entry.json.
 
-        Raises OutsideError if the cache cannot be written: an entry is in force whole or not at all.
+        Raises ExternalError if the cache cannot be written: an entry is in force whole or not at all.
         """
         folder, made = self._folder(key), None
         try:

@@ -46,7 +46,7 @@ def past_run(run: Run) -> PastRun:
 def find_run(project: Project, told: str) -> Run:
     """The run that `told` names: its id, the beginning of it, PIPELINE/RUN, `latest`, PIPELINE/latest, or its folder.
 
-    Raises UsageError if none or several are meant, OutsideError if its run.json cannot be read.
+    Raises UsageError if none or several are meant, ExternalError if its run.json cannot be read.
     """
     if (Path(told) / "run.json").is_file():
         return load_run(Path(told).resolve())

@@ -67,7 +67,7 @@ class Scheduler:
     def run(self) -> Run:
         """Run every step that has to, write the report, and tell what happened.
 
-        Raises OutsideError if the runs folder cannot be written, before any step starts. KeyboardInterrupt stops
+        Raises ExternalError if the runs folder cannot be written, before any step starts. KeyboardInterrupt stops
         all steps and is raised again once the report is written.
         """
         run = self._make_run()

@@ -37,7 +37,7 @@ class Commands:
         place: Location | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        """Run a command to its end. Raises OutsideError, with its last lines, if it fails or was stopped."""
+        """Run a command to its end. Raises ExternalError, with its last lines, if it fails or was stopped."""
         with self._lock:
             if self.stopped:
                 raise ExternalError(f"{what} was stopped", place=place)

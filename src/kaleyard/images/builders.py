@@ -61,15 +61,15 @@ class Builder(ABC):
 
     @abstractmethod
     def build(self, order: BuildRequest) -> None:
-        """Build the image. Raises OutsideError with the builder's last lines."""
+        """Build the image. Raises ExternalError with the builder's last lines."""
 
     def push(self, image: str, place: Location | None = None) -> None:
-        """Push the image to the registry in its name. Raises OutsideError likewise."""
+        """Push the image to the registry in its name. Raises ExternalError likewise."""
         plain = ["--tls-verify=false"] if is_loopback(image.partition("/")[0]) else []
         self.commands.run([self.command, "push", "--quiet", *plain, image], f"pushing {image}", place=place)
 
     def labels(self, image: str) -> Mapping[str, str] | None:
-        """The labels of an image it keeps, None if it has none of that name. Raises OutsideError if it cannot say."""
+        """The labels of an image it keeps, None if it has none of that name. Raises ExternalError if it cannot say."""
         told = self._inspected(image)
         return None if told is None else self._labels(told)
 
@@ -158,7 +158,7 @@ BUILDERS: Mapping[str, type[Builder]] = {b.name: b for b in (_Docker, _Podman, _
 def find_builder(name: str | None, commands: Commands) -> Builder:
     """The builder of that name, or the first that can build here.
 
-    Raises UsageError for a name that no builder has, and OutsideError, saying what to install, if there is none.
+    Raises UsageError for a name that no builder has, and ExternalError, saying what to install, if there is none.
     """
     if name is not None and name not in BUILDERS:
         raise UsageError(f"there is no builder {name}", fix=f"Choose one of {', '.join(BUILDERS)}.")

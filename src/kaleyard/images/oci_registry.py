@@ -54,7 +54,7 @@ class Registry:
         self._authorisation: dict[str, str] = {}  # by repository
 
     def digest(self, repository: str, reference: str) -> str | None:
-        """The digest of the image with that tag, None if there is none. Raises OutsideError if it cannot be asked."""
+        """The digest of the image with that tag, None if there is none. Raises ExternalError if it cannot be asked."""
         answer = self._ask("HEAD", repository, f"manifests/{reference}", missing=True)
         if answer is None:
             return None

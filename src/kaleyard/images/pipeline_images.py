@@ -43,7 +43,7 @@ def build_images(
 ) -> BuiltPipeline:
     """Build and push the images of the pipeline's steps that the registry lacks; without `push` those the engine lacks.
 
-    `remembered` are digests by image name that are known to be of that content. Raises OutsideError if one image
+    `remembered` are digests by image name that are known to be of that content. Raises ExternalError if one image
     cannot be built or pushed, after those under way are done; KeyboardInterrupt once no builder runs any more.
     """
     return _Images(pipeline, project, options, reporter or SilentBuildReporter(), remembered or {}).make()
@@ -132,7 +132,7 @@ class _Images:
                 future.result()
 
     def _ask(self, name: str) -> None:
-        """Note the image's digest, if the registry has it. Raises OutsideError if its tag holds something else."""
+        """Note the image's digest, if the registry has it. Raises ExternalError if its tag holds something else."""
         image, recipe = self.built.steps[name], self._recipes[name]
         host, path = split_repository(image.repository)
         registry = self._registries[host]

@@ -108,9 +108,9 @@ class Connection:
         self.client: Any = _client(server)
 
     def call(self, function: Callable[..., Any], *arguments: Any, doing: str, again: bool = True, **more: Any) -> Any:
-        """What the server answers. A call that may be made `again` is, with longer and longer waits, while it fails.
+        """The server's answer. A call that may be made `again` is retried with increasing waits while it fails.
 
-        Raises LostAnswerError for one that may not, when nobody knows whether it was carried out, else OutsideError.
+        Raises UnknownOutcomeError if one that may not was perhaps carried out, else ExternalError.
         """
         from kfp_server_api import ApiException
         from urllib3.exceptions import HTTPError
@@ -139,7 +139,7 @@ class Connection:
         raise ExternalError(f"{self._name} refuses ({doing}): {status} {said}", fix=_FIXES.get(status))
 
     def version(self) -> str:
-        """The server's version, "" if it does not tell. Raises OutsideError if it does not answer."""
+        """The server's version, "" if it does not tell. Raises ExternalError if it does not answer."""
         answer = self.call(
             self.client.healthzs.healthz_service_get_healthz, doing="asking for its version", _preload_content=False
         )
@@ -154,7 +154,7 @@ class Connection:
     def check_version(self) -> str:
         """A warning about a server that is newer than what is tested here, "" if it fits.
 
-        Raises OutsideError for one that is too old.
+        Raises ExternalError for one that is too old.
         """
         told, wanted = self.version(), range_of("kfp")
         judged = wanted.judge(told) if told else ""

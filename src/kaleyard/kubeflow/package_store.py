@@ -30,7 +30,7 @@ IMAGES, PACKAGE = "images.json", "pipeline.yaml"
 def publish(pipeline: Pipeline, project: Project, built: BuiltPipeline) -> Path:
     """Write the folder, once the registry has every image; the path of the pipeline package.
 
-    Each file is whole, the old one or the new one, and the package comes last. Raises OutsideError if it cannot be
+    Each file is whole, the old one or the new one, and the package comes last. Raises ExternalError if it cannot be
     written.
     """
     assert built.complete

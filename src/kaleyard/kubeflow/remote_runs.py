@@ -23,7 +23,7 @@ _FIX = (
 
 
 class RemoteHistory:
-    """The runs on one server. Every method raises OutsideError if it does not answer or refuses."""
+    """The runs on one server. Every method raises ExternalError if it does not answer or refuses."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -76,7 +76,7 @@ class Submitter:
     def submit(self, order: RunRequest) -> Submitted:
         """Start a run of the package, or set its schedule, once the server has its version and the experiment.
 
-        Raises OutsideError.
+        Raises ExternalError.
         """
         experiment = self._experiment(order.experiment)
         pipeline = self._pipeline()

@@ -112,7 +112,7 @@ class Watch:
         self._names = {name.replace("_", "-"): name for name in pipeline.names}
 
     def look(self, run_id: str) -> RemoteRun:
-        """The run as it is now, with the notebook's steps alone. Raises OutsideError."""
+        """The run as it is now, with the notebook's steps alone. Raises ExternalError."""
         told = self._connection.call(
             self._connection.client.runs.run_service_get_run, run_id, doing="looking at the run"
         )
@@ -132,7 +132,7 @@ class Watch:
     ) -> RemoteRun:
         """The run once it is over; `looked` is called after each look.
 
-        Raises OutsideError if it takes more than `timeout` seconds: the run goes on.
+        Raises ExternalError if it takes more than `timeout` seconds: the run goes on.
         """
         began = time.monotonic()
         known: dict[str, str] = {}

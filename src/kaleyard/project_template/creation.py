@@ -17,7 +17,7 @@ def make_project(folder: Path | None, answers: Mapping[str, str], *, ask: bool =
     """The new project's folder: `folder`, or one in the current folder with the project's own name.
 
     Nothing that is there is touched: raises UsageError for a folder that exists, or for answers that make no project,
-    and OutsideError if it cannot be written; then there is no new folder.
+    and ExternalError if it cannot be written; then there is no new folder.
     """
     if folder is not None:
         _refuse_existing(folder)

@@ -57,7 +57,7 @@ def update_project(folder: Path, source: str | None = None) -> Update:
     """Bring the project in `folder` to the template of this Kaleyard, or of the one in the repository `source`.
 
     Raises ProjectError for a folder that was not made from the template, or that has changes git does not know yet;
-    OutsideError if git or the disk fails. Nothing is written before everything is known.
+    ExternalError if git or the disk fails. Nothing is written before everything is known.
     """
     folder = folder.resolve()
     note = _note(folder)

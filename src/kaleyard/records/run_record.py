@@ -118,7 +118,7 @@ class Run:
         return data
 
     def save(self) -> None:
-        """Write run.json, whole or not at all. Raises OutsideError if the folder cannot be written."""
+        """Write run.json, whole or not at all. Raises ExternalError if the folder cannot be written."""
         path = self.folder / "run.json"
         try:
             atomic_write(path, json.dumps(self.to_dict(), indent=1, allow_nan=True) + "\n")
@@ -138,7 +138,7 @@ def _files(step: dict[str, Any]) -> list[WrittenFile]:
 
 
 def load_run(folder: Path) -> Run:
-    """The run that lies in `folder`. Raises OutsideError if its run.json is missing or broken."""
+    """The run that lies in `folder`. Raises ExternalError if its run.json is missing or broken."""
     try:
         data = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         steps = {

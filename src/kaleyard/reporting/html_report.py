@@ -38,7 +38,7 @@ _MOST_METRICS = 24
 
 
 def write_report(run: Run) -> None:
-    """Write the run's report, whole or not at all. Raises OutsideError if the folder cannot be written."""
+    """Write the run's report, whole or not at all. Raises ExternalError if the folder cannot be written."""
     page = _page(run)
     try:
         atomic_write(run.report, page)

@@ -91,7 +91,7 @@ class ContainerExecutor:
     def check(self, pipeline: Pipeline) -> None:
         """Find what would stop a step, before any starts: limits that cannot be, and images that cannot be had.
 
-        Raises NotebookError, or OutsideError.
+        Raises NotebookError, or ExternalError.
         """
         for step in pipeline.steps:
             place = Location(step.notebook or pipeline.notebook, step=step.name)
@@ -101,7 +101,7 @@ class ContainerExecutor:
             self._notes += [f"step {step.name}: the limit {key} holds on a cluster only" for key in ignored]
 
     def environment(self, step: Step, project: Project) -> str:
-        """The key of the step's image, by its content. Raises OutsideError if it cannot be had."""
+        """The key of the step's image, by its content. Raises ExternalError if it cannot be had."""
         del project
         return key_of("image", self._identify(Location(step.notebook or None, step=step.name)))
 
@@ -113,7 +113,7 @@ class ContainerExecutor:
         return list(self._notes)
 
     def run(self, task: StepTask) -> None:
-        """Run the step as a container. Raises StepError, or OutsideError if the engine does not start it."""
+        """Run the step as a container. Raises StepError, or ExternalError if the engine does not start it."""
         options = confinement(task.settings, task.place)
         image = self._identify(task.place)
         box = Sandbox(task.folder, json.loads(task.executor_input.read_bytes()), task.output_file)

@@ -66,14 +66,14 @@ class Engine:
     command: str
 
     def ask(self, *arguments: str) -> str:
-        """What it prints, told to do this. Raises OutsideError if it refuses."""
+        """What it prints, told to do this. Raises ExternalError if it refuses."""
         done = self.try_to(*arguments)
         if done.returncode:
             raise self.refusal(done.stderr or done.stdout)
         return done.stdout
 
     def try_to(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """What came of telling it to do this. Raises OutsideError if it cannot even be told."""
+        """What came of telling it to do this. Raises ExternalError if it cannot even be told."""
         command = [self.command, *arguments]
         try:
             return subprocess.run(
@@ -129,7 +129,7 @@ class Engine:
 def find_engine(wanted: str = "") -> tuple[Engine, list[str]]:
     """The engine asked for, or the first in `ENGINES` that answers; and the names of Kaleyard's containers in it.
 
-    `wanted` is a name in `ENGINES` or a path that ends in one. Raises UsageError for any other, and OutsideError,
+    `wanted` is a name in `ENGINES` or a path that ends in one. Raises UsageError for any other, and ExternalError,
     with what to install or to start, if no engine answers.
     """
     name = Path(wanted).name

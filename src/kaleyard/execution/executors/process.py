@@ -72,7 +72,7 @@ class ProcessExecutor:
         return [f"kernels were started cold: {cold}"] if cold else []
 
     def run(self, task: StepTask) -> None:
-        """Run the step as a process. Raises StepError, or OutsideError if no process can be started."""
+        """Run the step as a process. Raises StepError, or ExternalError if no process can be started."""
         arguments = ["--executor-input", f"@{task.executor_input}", "--step", str(task.folder)]
         arguments += ["--project", str(task.project), *(f"--guard={name}" for name in task.guard)]
         try:

@@ -51,10 +51,8 @@ def definition(name: str, is_class: bool, code: bytes | None, told: str) -> Any:
     if LoadedDefinitions.compared and not is_class and code is not None:
         pass  # as it came, whatever has been put into the notebook's own since
     elif isinstance(found, type) if is_class else isinstance(found, _FUNCTIONS):
-        known = (
-            code is None or LoadedDefinitions.compared or name in LoadedDefinitions.evolving or not same_version(told)
-        )
-        if known or fingerprint(found) == told:
+        trusted = LoadedDefinitions.compared or name in LoadedDefinitions.evolving
+        if code is None or trusted or not same_version(told) or fingerprint(found) == told:
             return _noted(found, name, code, told)
     elif code is None:
         fix = f"Define `{name}` in a cell tagged `functions`, so that every step has it."
