@@ -53,7 +53,7 @@ class _Verbs(click.Group):
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="kaleyard")
 def cli() -> None:
-    """Annotated notebooks as Kubeflow pipelines: they run here, and on any cluster unchanged."""
+    """Run annotated notebooks as pipelines, on this machine or on Kubeflow."""
 
 
 def main() -> None:

@@ -14,12 +14,14 @@ __all__ = ["build"]
 
 @click.command()
 @click.argument("notebooks", nargs=-1, type=NOTEBOOK)
-@click.option("--builder", help="docker, podman or buildah (default: the first that works here).")
-@click.option("--registry", help="Where images go (default: registry in pyproject.toml).")
-@click.option("--platform", default="", metavar="OS/PROCESSOR", help="Build for this, such as linux/amd64.")
-@click.option("--push/--no-push", default=True, show_default=True, help="Push, or keep the images in the engine.")
-@click.option("--dry-run", is_flag=True, help="Only tell which images the registry lacks.")
-@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Builds at once (default: what suits the builder).")
+@click.option("--builder", help="docker, podman or buildah (default: the first one that works).")
+@click.option("--registry", help="Registry to push to (default: `registry` in pyproject.toml).")
+@click.option("--platform", default="", metavar="OS/PROCESSOR", help="Target platform, such as linux/amd64.")
+@click.option("--push/--no-push", default=True, show_default=True, help="Push the images, or keep them in the engine.")
+@click.option("--dry-run", is_flag=True, help="Only list the images that the registry lacks.")
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), help="Maximum parallel builds (default: depends on the builder)."
+)
 @click.option(
     "--secret",
     "secrets",
@@ -28,7 +30,7 @@ __all__ = ["build"]
     metavar="id=ID,src=FILE",
     help="For the build alone: ca or pipconf (default: KALEYARD_BUILD_SECRETS, with blanks between).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON, and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON only.")
 def build(
     notebooks: tuple[Path, ...],
     builder: str | None,
@@ -40,9 +42,9 @@ def build(
     secrets: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """The images of NOTEBOOKS' steps (all pipeline notebooks by default), and build/PIPELINE/pipeline.yaml.
+    """Build and push the images of NOTEBOOKS' steps, and write build/PIPELINE/pipeline.yaml (default: all notebooks).
 
-    Builds and pushes only what the registry does not have. Example: kaleyard build --registry localhost:5000
+    Only images that the registry does not have are built. Example: kaleyard build --registry localhost:5000
     """
     import kaleyard
     from kaleyard.reporting.build_console import make_build_reporter

@@ -18,9 +18,9 @@ __all__ = ["check", "compile_", "show"]
 @click.command()
 @click.argument("notebook", type=NOTEBOOK)
 @click.option("--format", "form", default="text", help="text, svg, html or json.", show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write to this file instead of standard output.")
 def show(notebook: Path, form: str, output: Path | None) -> None:
-    """The pipeline of NOTEBOOK as a graph.
+    """Show the pipeline of NOTEBOOK as a graph.
 
     Example: kaleyard show notebooks/housing.ipynb --format svg -o housing.svg
     """
@@ -39,12 +39,12 @@ def show(notebook: Path, form: str, output: Path | None) -> None:
 
 @click.command()
 @click.argument("notebooks", nargs=-1, type=NOTEBOOK)
-@click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
-@click.option("--sarif", "as_sarif", is_flag=True, help="The findings as SARIF 2.1.0, for code scanning.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option("--sarif", "as_sarif", is_flag=True, help="Print the findings as SARIF 2.1.0, for code scanning.")
 def check(notebooks: tuple[Path, ...], as_json: bool, as_sarif: bool) -> None:
-    """Every rule over NOTEBOOKS (all pipeline notebooks by default). No kernel starts.
+    """Check NOTEBOOKS against every rule (default: all pipeline notebooks). No kernel starts.
 
-    Exits 3 if there is an error among the findings. Example: kaleyard check notebooks/housing.ipynb
+    Exits with 3 if a finding is an error. Example: kaleyard check notebooks/housing.ipynb
     """
     import kaleyard
     from kaleyard.rules.sarif import sarif
@@ -61,9 +61,9 @@ def check(notebooks: tuple[Path, ...], as_json: bool, as_sarif: bool) -> None:
 
 @click.command(name="compile")
 @click.argument("notebooks", nargs=-1, type=NOTEBOOK)
-@click.option("--check", "only_check", is_flag=True, help="Write nothing; exit 3 if components are stale.")
+@click.option("--check", "only_check", is_flag=True, help="Write nothing; exit with 3 if components are out of date.")
 def compile_(notebooks: tuple[Path, ...], only_check: bool) -> None:
-    """NOTEBOOKS (all pipeline notebooks by default) as KFP components, under components/.
+    """Compile NOTEBOOKS to KFP components in components/ (default: all pipeline notebooks).
 
     Example: kaleyard compile --check
     """

@@ -30,12 +30,12 @@ _GOOD, _OPTIONAL, _BAD = "green", "yellow", "red"
     metavar="PURPOSE",
     help="local, containers, kind, minikube, k3d, microk8s, cluster (one that is there) or submit.",
 )
-@click.option("--value", "keys", multiple=True, metavar="KEY", help="Print this of the versions that fit together.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON, and nothing else.")
+@click.option("--value", "keys", multiple=True, metavar="KEY", help="Print one value of the compatibility table.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON only.")
 def doctor(purpose: str, keys: tuple[str, ...], as_json: bool) -> None:
-    """What is missing, too old or too small here for a purpose, each with its fix; in less than five seconds.
+    """Check what is missing, too old or too small on this machine for a purpose, and how to fix it.
 
-    Exits with 4 if something that the purpose needs cannot be used. Example: kaleyard doctor --for kind
+    Exits with 4 if something that the purpose needs is not usable. Example: kaleyard doctor --for kind
     """
     import kaleyard
 

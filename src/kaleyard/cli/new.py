@@ -18,9 +18,9 @@ __all__ = ["new", "update"]
 @click.command()
 @click.argument("folder", required=False, metavar="[DIR]", type=click.Path(path_type=Path))
 @click.argument("answers", nargs=-1, metavar="[QUESTION=ANSWER]...")
-@click.option("--no-input", is_flag=True, help="Ask nothing: what is not answered here has its default.")
+@click.option("--no-input", is_flag=True, help="Ask no questions: use the defaults for what is not answered here.")
 def new(folder: Path | None, answers: tuple[str, ...], no_input: bool) -> None:
-    """A new project in DIR (default: a folder of the project's name here), from the template.
+    """Create a project in DIR from the template (default: a folder named after the project).
 
     Questions: project_name, project_slug, description, author, license, python_version, registry, starter. On a
     terminal they are asked, with your answers as defaults. Example: kaleyard new house-prices license=MIT
@@ -46,10 +46,10 @@ def _answer(told: str) -> tuple[str, str]:
 
 @click.command()
 @click.argument("folder", default=".", metavar="[DIR]", type=click.Path(path_type=Path))
-@click.option("--from", "source", metavar="REPOSITORY", help="The template in this git repository instead.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON, and nothing else.")
+@click.option("--from", "source", metavar="REPOSITORY", help="Use the template in this git repository.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON only.")
 def update(folder: Path, source: str | None, as_json: bool) -> None:
-    """Bring the project in DIR (default: here) to the template of this Kaleyard, keeping every change of yours.
+    """Update the project in DIR (default: here) to the template of this Kaleyard, and keep your changes.
 
     Where you and the template changed the same lines, both stand in the file between <<<<<<< and >>>>>>>, git says
     so too, and the exit code is 3. Example: kaleyard update --from https://git.example.com/kaleyard

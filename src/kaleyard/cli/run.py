@@ -16,22 +16,29 @@ __all__ = ["run"]
 
 @click.command()
 @click.argument("notebook", type=NOTEBOOK, required=False)
-@click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter's value; may be repeated.")
-@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Steps at once (default: what has room).")
-@click.option("--no-cache", is_flag=True, help="Run every step, whatever is cached.")
-@click.option("--from", "from_step", metavar="STEP", help="Run STEP and all after it, even if cached.")
-@click.option("--only", metavar="STEP", help="Run STEP alone, with what it needs.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each step.")
-@click.option("--run-timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For the run.")
-@click.option("--runner", default="process", show_default=True, help="How steps run: process, or container.")
+@click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
+@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Maximum parallel steps (default: by CPU and memory).")
+@click.option("--no-cache", is_flag=True, help="Run every step, even if it is cached.")
+@click.option("--from", "from_step", metavar="STEP", help="Run STEP and all steps that depend on it, even if cached.")
+@click.option("--only", metavar="STEP", help="Run STEP and the steps that it depends on.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Time limit for each step."
+)
+@click.option(
+    "--run-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Time limit for the whole run.",
+)
+@click.option("--runner", default="process", show_default=True, help="Run steps as processes or containers.")
 @click.option("--cold", is_flag=True, help="Start every kernel as a new process.")
 @click.option(
     "--write-files/--no-write-files",
     default=None,
-    help="Put the files that steps write in the project too; what is yours there is kept (default: no).",
+    help="Also copy the files that steps write into the project; never overwrites your files.",
 )
 @click.option("--profile", "profiled", is_flag=True, help="Print where each step's time went.")
-@click.option("--json", "as_json", is_flag=True, help="Print the run as JSON at its end, and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print the finished run as JSON only.")
 def run(
     notebook: Path | None,
     parameters: tuple[str, ...],
@@ -47,7 +54,7 @@ def run(
     profiled: bool,
     as_json: bool,
 ) -> None:
-    """Run the pipeline of NOTEBOOK here (all pipeline notebooks by default).
+    """Run the pipeline of NOTEBOOK on this machine (default: all pipeline notebooks).
 
     Writes runs/PIPELINE/RUN/index.html. Example: kaleyard run notebooks/housing.ipynb -p SEED=7
     """

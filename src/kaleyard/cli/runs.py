@@ -17,8 +17,8 @@ __all__ = ["logs", "runs"]
 def _server(command: Callable[..., None]) -> Callable[..., None]:
     """The options that say which server."""
     for name, words in (
-        ("--namespace", "Whose runs, where the server has several users."),
-        ("--host", "Where Kubeflow Pipelines is (default: KALEYARD_KFP_HOST, or kfp-host)."),
+        ("--namespace", "Namespace of the runs, on a server with several users."),
+        ("--host", "URL of Kubeflow Pipelines (default: KALEYARD_KFP_HOST, or `kfp-host` in pyproject.toml)."),
     ):
         command = click.option(name, help=words)(command)
     return command
@@ -26,12 +26,14 @@ def _server(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @click.argument("told", metavar="[RUN]...", nargs=-1)
-@click.option("--pipeline", metavar="NAME", help="List the runs of this pipeline alone.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="List at most so many.")
-@click.option("--all", "everything", is_flag=True, help="Of several runs, show what is equal too.")
-@click.option("--remote", is_flag=True, help="List those on the Kubeflow Pipelines server.")
+@click.option("--pipeline", metavar="NAME", help="List only the runs of this pipeline.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Maximum number of runs listed."
+)
+@click.option("--all", "everything", is_flag=True, help="When comparing runs, also show what is equal.")
+@click.option("--remote", is_flag=True, help="List the runs on the Kubeflow Pipelines server.")
 @_server
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def runs(
     told: tuple[str, ...],
     pipeline: str | None,
@@ -65,9 +67,9 @@ def runs(
 @click.argument("run")
 @click.argument("step", required=False)
 @_server
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def logs(run: str, step: str | None, host: str | None, namespace: str | None, as_json: bool) -> None:
-    """What the steps of RUN, or STEP alone, printed and wrote, what went wrong, and where the executed notebooks are.
+    """Show the output, errors and executed notebooks of the steps of RUN, or of STEP.
 
     remote:RUN is one on the Kubeflow Pipelines server: its pods' logs, while they are there.
     Example: kaleyard logs latest train

@@ -25,21 +25,27 @@ __all__ = ["submit"]
 
 @click.command()
 @click.argument("notebooks", nargs=-1, type=NOTEBOOK)
-@click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="A parameter's value; may be repeated.")
-@click.option("--host", metavar="URL", help="Where Kubeflow Pipelines is (default: KALEYARD_KFP_HOST, or kfp-host).")
-@click.option("--namespace", help="Whose runs these are, where there are several users.")
+@click.option("-p", "parameters", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be repeated.")
+@click.option(
+    "--host",
+    metavar="URL",
+    help="URL of Kubeflow Pipelines (default: KALEYARD_KFP_HOST, or `kfp-host` in pyproject.toml).",
+)
+@click.option("--namespace", help="Namespace of the runs, on a server with several users.")
 @click.option("--experiment", help="The experiment (default: the notebook's, or the project's).")
 @click.option("--run-name", help="The run's name (default: the pipeline's, and the time).")
-@click.option("--service-account", default="", help="The Kubernetes account that the steps run under.")
-@click.option("--pipeline-root", default="", metavar="URI", help="Where the run keeps its artifacts.")
-@click.option("--cache/--no-cache", default=True, show_default=True, help="Take steps from the server's cache.")
-@click.option("--schedule", default="", metavar="CRON", help='Run it again and again: "0 6 * * 1-5".')
+@click.option("--service-account", default="", help="Kubernetes service account of the steps.")
+@click.option("--pipeline-root", default="", metavar="URI", help="Where the run stores its artifacts.")
+@click.option("--cache/--no-cache", default=True, show_default=True, help="Let the server use its cache.")
+@click.option("--schedule", default="", metavar="CRON", help='Run it on a schedule: "0 6 * * 1-5".')
 @click.option("--wait", is_flag=True, help="Follow the run to its end; exit 1 if it fails.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Wait no longer.")
-@click.option("--dry-run", is_flag=True, help="Check all and say what would be sent; send nothing.")
-@click.option("--package", "as_package", is_flag=True, help="Print the pipeline package, and send nothing.")
-@click.option("--manifest", "as_manifest", is_flag=True, help="Print it as Kubernetes objects, and send nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print what is there then as JSON, and nothing else.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop waiting after this time."
+)
+@click.option("--dry-run", is_flag=True, help="Check everything and print what would be sent; send nothing.")
+@click.option("--package", "as_package", is_flag=True, help="Print the pipeline package; send nothing.")
+@click.option("--manifest", "as_manifest", is_flag=True, help="Print the pipeline as Kubernetes objects; send nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON only.")
 def submit(
     notebooks: tuple[Path, ...],
     host: str | None,
@@ -52,7 +58,7 @@ def submit(
     as_json: bool,
     **wanted: Any,
 ) -> None:
-    """Run the pipelines of NOTEBOOKS (all by default) on Kubeflow Pipelines, by the images that `build` pushed.
+    """Run the pipelines of NOTEBOOKS on Kubeflow Pipelines, with the images that `build` pushed (default: all).
 
     Who you are is read from KALEYARD_KFP_TOKEN, _TOKEN_FILE, _COOKIE, _COOKIE_FILE, _CA, _CERT and _KEY, or is the
     account of the pod this runs in. Example: kaleyard submit notebooks/housing.ipynb -p SEED=7 --wait

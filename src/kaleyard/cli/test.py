@@ -15,13 +15,19 @@ __all__ = ["test"]
 
 @click.command()
 @click.argument("notebooks", nargs=-1, type=NOTEBOOK)
-@click.option("--update", is_flag=True, help="Store new outputs instead; name the cells that differ on each run.")
-@click.option("--jobs", "-j", type=click.IntRange(min=1), help="Notebooks at once (default: one per processor).")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="For each cell.")
 @click.option(
-    "--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit's XML there."
+    "--update", is_flag=True, help="Store the new outputs, and name the cells whose output differs on each run."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what became of each cell as JSON, and nothing else.")
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), help="Maximum parallel notebooks (default: one per processor)."
+)
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Time limit for each cell."
+)
+@click.option(
+    "--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a JUnit XML report to FILE."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result of each cell as JSON only.")
 def test(
     notebooks: tuple[Path, ...],
     update: bool,
@@ -30,7 +36,7 @@ def test(
     junit: Path | None,
     as_json: bool,
 ) -> None:
-    """Run NOTEBOOKS (all by default, folders too) and compare what they give with what is stored in them.
+    """Run NOTEBOOKS and compare their outputs with the stored ones (default: all notebooks; folders work too).
 
     Text must be the same, numbers within the tolerance that the notebook or [tool.kaleyard] states; pictures are not
     compared. Exit codes: 1 something differs, raised, or is not stored; 11 a cell took too long; 12 out of memory; 13 a
