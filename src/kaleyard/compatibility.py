@@ -37,15 +37,15 @@ class Range:
         from packaging.version import InvalidVersion, Version
 
         try:
-            told = Version(version)
+            number = Version(version)
         except InvalidVersion:
             return "old"
-        if told < Version(self.minimum):
+        if number < Version(self.minimum):
             return "old"
         # 1.36.4 is a 1.36, so it is told by its first two numbers.
-        if self.maximum and told.release[:2] > Version(self.maximum).release[:2]:
+        if self.maximum and number.release[:2] > Version(self.maximum).release[:2]:
             return "new"
-        return "new" if self.below and told.release >= Version(self.below).release else ""
+        return "new" if self.below and number.release >= Version(self.below).release else ""
 
     def __str__(self) -> str:
         end = f", below {self.below}" if self.below else f" to {self.maximum}" if self.maximum else " or newer"
@@ -95,8 +95,8 @@ def value(key: str) -> str:
 
 def range_of(name: str) -> Range:
     """Which versions of `kubernetes`, `kfp` or `python` will do."""
-    told = compatibility()[name]
-    return Range(told["minimum"], told.get("maximum", ""), told.get("below", ""))
+    entry = compatibility()[name]
+    return Range(entry["minimum"], entry.get("maximum", ""), entry.get("below", ""))
 
 
 def tool_minimum(name: str) -> str:
@@ -106,5 +106,5 @@ def tool_minimum(name: str) -> str:
 
 def requirements_for(name: str) -> MachineRequirements:
     """What `local` runs or a `cluster` need of a machine."""
-    told = compatibility()["machine"][name]
-    return MachineRequirements(Size(**told["minimum"]), Size(**told["recommended"]))
+    entry = compatibility()["machine"][name]
+    return MachineRequirements(Size(**entry["minimum"]), Size(**entry["recommended"]))

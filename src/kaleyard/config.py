@@ -90,8 +90,8 @@ def find_project(start: Path | None = None) -> Project:
     here = (start or Path.cwd()).resolve()
     here = here if here.is_dir() else here.parent
     folders = [here, *here.parents]
-    told = next((f for f in folders if _table(f) is not None), None)
-    root = told or next((f for f in folders if any((f / m).exists() for m in _MARKERS)), here)
+    with_table = next((f for f in folders if _table(f) is not None), None)
+    root = with_table or next((f for f in folders if any((f / m).exists() for m in _MARKERS)), here)
     project = _apply(Project(root), _table(root) or {}, f"{root / 'pyproject.toml'} [tool.kaleyard]")
     return _apply(project, _variables(), "KALEYARD_* variables")
 
@@ -116,10 +116,10 @@ def _table(folder: Path) -> dict[str, Any] | None:
     return table if isinstance(table, dict) else None
 
 
-def _apply(project: Project, told: Mapping[str, Any], where: str) -> Project:
+def _apply(project: Project, table: Mapping[str, Any], where: str) -> Project:
     kinds = {f.name: f for f in fields(Project) if f.name != "root"}
     changes: dict[str, Any] = {}
-    for key, value in told.items():
+    for key, value in table.items():
         name = key.replace("-", "_")
         if name not in kinds:
             known = ", ".join(sorted(k.replace("_", "-") for k in kinds))
@@ -130,21 +130,21 @@ def _apply(project: Project, told: Mapping[str, Any], where: str) -> Project:
 
 def _setting(name: str, value: Any, before: Any, where: str) -> bool | str | tuple[str, ...]:
     """The setting as `Project` holds it; what it is now says of which type it is."""
-    told = f"{where}: {name.replace('_', '-')}"
+    setting = f"{where}: {name.replace('_', '-')}"
     if isinstance(before, bool):
         if isinstance(value, bool):
             return value
-        raise ProjectError(f"{told} must be true or false, not {value!r}", fix="Write it without quotes.")
+        raise ProjectError(f"{setting} must be true or false, not {value!r}", fix="Write it without quotes.")
     if isinstance(before, tuple):
         items = [v for v in value.split(os.pathsep) if v] if isinstance(value, str) else value
         if isinstance(items, list) and all(isinstance(v, str) for v in items):
             return tuple(items)
-        raise ProjectError(f"{told} must be a list of strings")
+        raise ProjectError(f"{setting} must be a list of strings")
     if name == "tolerance" and isinstance(value, (int, float)):
         return repr(value)
     if isinstance(value, str) and value:
         return value
-    raise ProjectError(f"{told} must be a non-empty string")
+    raise ProjectError(f"{setting} must be a non-empty string")
 
 
 def _variables() -> dict[str, Any]:

@@ -53,9 +53,9 @@ def _distributions() -> Iterator[tuple[str, str, Path]]:
 
 
 def _modules(folder: Path) -> set[str]:
-    told = _text(folder / "top_level.txt").split()
-    if told:
-        return {name for name in told if name.isidentifier()}
+    names = _text(folder / "top_level.txt").split()
+    if names:
+        return {name for name in names if name.isidentifier()}
     return {first or second for first, second in _TOP.findall(_text(folder / "RECORD"))}
 
 

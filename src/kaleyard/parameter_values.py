@@ -27,10 +27,10 @@ def parse_parameters(pipeline: Pipeline, texts: Iterable[str]) -> dict[str, Any]
     return values
 
 
-def resolve_parameters(pipeline: Pipeline, told: Mapping[str, object]) -> dict[str, Any]:
+def resolve_parameters(pipeline: Pipeline, values_told: Mapping[str, object]) -> dict[str, Any]:
     """Every parameter's value: what is told, else its default. Raises ParameterError as `parse_parameters` does."""
     values = pipeline.defaults()
-    for name, value in told.items():
+    for name, value in values_told.items():
         parameter = _find(pipeline, name)
         values[name] = coerce(name, value, parameter.type, parameter.default)
     return values
@@ -42,8 +42,8 @@ def _find(pipeline: Pipeline, name: str) -> Parameter:
             return parameter
     names = [p.name for p in pipeline.parameters]
     near = difflib.get_close_matches(name.upper(), [n.upper() for n in names], n=1)
-    meant = next((n for n in names if near and n.upper() == near[0]), None)
-    fix = f"Did you mean {meant}?" if meant else f"It has: {', '.join(names) or 'none'}."
+    near_name = next((n for n in names if near and n.upper() == near[0]), None)
+    fix = f"Did you mean {near_name}?" if near_name else f"It has: {', '.join(names) or 'none'}."
     raise ParameterError(f"pipeline {pipeline.name} has no parameter {name}", fix=fix)
 
 

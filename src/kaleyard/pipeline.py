@@ -255,10 +255,10 @@ class Pipeline:
 
 
 def _step(data: Mapping[str, Any]) -> Step:
-    told = dict(data["settings"])
+    settings = dict(data["settings"])
     for key in ("limits", "labels", "annotations"):
-        told[key] = tuple((k, v) for k, v in told[key])
-    told["secrets"] = tuple(Secret(**s) for s in told["secrets"])
+        settings[key] = tuple((k, v) for k, v in settings[key])
+    settings["secrets"] = tuple(Secret(**s) for s in settings["secrets"])
     lists = {k: tuple(v) for k, v in data.items() if isinstance(v, (list, tuple))}
     lists["cells"] = tuple(Cell(**c) for c in data["cells"])
     lists["setup"] = tuple(Cell(**c) for c in data["setup"])
@@ -267,4 +267,4 @@ def _step(data: Mapping[str, Any]) -> Step:
     lists["remade"] = tuple((name, use) for name, use in data["remade"])
     lists["file_inputs"] = tuple(FileInput(i["step"], tuple(i["paths"])) for i in data["file_inputs"])
     lists["inputs"] = tuple(Input(**{**i, "changed": tuple(i["changed"])}) for i in data["inputs"])
-    return Step(**{**data, **lists, "settings": Settings(**told)})
+    return Step(**{**data, **lists, "settings": Settings(**settings)})

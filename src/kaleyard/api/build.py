@@ -42,15 +42,15 @@ def build(
     options = BuildOptions(builder, platform, push, dry_run, jobs, build_secrets(secrets or {}))
     project, pipelines = pipelines_of(notebooks)
     project = replace(project, registry=registry.rstrip("/")) if registry else project
-    told = reporter or SilentBuildReporter()
+    shown_by = reporter or SilentBuildReporter()
     results = []
     for pipeline in pipelines:
         try:
-            built = build_images(pipeline, project, options, told, remembered_digests(pipeline, project))
+            built = build_images(pipeline, project, options, shown_by, remembered_digests(pipeline, project))
             if push and not dry_run:
                 built.package = publish(pipeline, project, built)
-            told.finished(built, dry_run=dry_run)
+            shown_by.finished(built, dry_run=dry_run)
         finally:
-            told.close()
+            shown_by.close()
         results.append(built)
     return results

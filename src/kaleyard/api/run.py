@@ -71,11 +71,11 @@ def run(
             timeout=timeout,
             run_timeout=run_timeout,
         )
-        told = reporter or PlainReporter()
-        _prepare_images(executor, pipeline, project, quiet=type(told) is SilentReporter)
+        shown_by = reporter or PlainReporter()
+        _prepare_images(executor, pipeline, project, quiet=type(shown_by) is SilentReporter)
         if project.write_files if write_files is None else write_files:
-            told = DeliveringReporter(told, project)
-        done = Scheduler(pipeline, project, values, executor, told, options).run()
+            shown_by = DeliveringReporter(shown_by, project)
+        done = Scheduler(pipeline, project, values, executor, shown_by, options).run()
     if done.state == "done":
         foresight.remember()
     return done
@@ -102,19 +102,19 @@ def _prepare_images(executor: Executor, pipeline: Pipeline, project: Project, *,
 
     reporter = make_build_reporter(json=quiet)
     try:
-        told = BuildOptions(executor.engine, push=False, secrets=build_secrets({}))
-        executor.use(pipeline, local_images(pipeline, project, told, reporter))
+        options = BuildOptions(executor.engine, push=False, secrets=build_secrets({}))
+        executor.use(pipeline, local_images(pipeline, project, options, reporter))
     finally:
         reporter.close()
 
 
-def values_of(pipeline: Pipeline, told: Mapping[str, Any] | Iterable[str] | None) -> dict[str, Any]:
+def values_of(pipeline: Pipeline, parameters: Mapping[str, Any] | Iterable[str] | None) -> dict[str, Any]:
     """Every parameter's value: what is told, by name or as texts NAME=VALUE, else its default.
 
     Raises ParameterError for a parameter the pipeline does not have, or a value its type does not allow.
     """
     from kaleyard.parameter_values import parse_parameters, resolve_parameters
 
-    if told is not None and not isinstance(told, Mapping):
-        told = parse_parameters(pipeline, told)
-    return resolve_parameters(pipeline, told or {})
+    if parameters is not None and not isinstance(parameters, Mapping):
+        parameters = parse_parameters(pipeline, parameters)
+    return resolve_parameters(pipeline, parameters or {})

@@ -39,7 +39,7 @@ def runs(
 
 
 def compare_runs(
-    *told: str, folder: PathLike | None = None, host: str | None = None, namespace: str | None = None
+    *names: str, folder: PathLike | None = None, host: str | None = None, namespace: str | None = None
 ) -> Comparison:
     """Parameters, metrics and artifact digests of runs, side by side, wherever they ran.
 
@@ -51,9 +51,9 @@ def compare_runs(
     from kaleyard.records.past_runs import REMOTE, compare
 
     project = find_project(_path(folder))
-    server = _server(project, host, namespace) if any(name.startswith(REMOTE) for name in told) else None
+    server = _server(project, host, namespace) if any(name.startswith(REMOTE) for name in names) else None
     found = [
-        server.find(name) if server and name.startswith(REMOTE) else past_run(find_run(project, name)) for name in told
+        server.find(name) if server and name.startswith(REMOTE) else past_run(find_run(project, name)) for name in names
     ]
     return compare(found)
 

@@ -64,11 +64,11 @@ def build(
         click.echo(json.dumps([b.to_dict() for b in built], indent=1))
 
 
-def _secret(told: str) -> tuple[str, str]:
+def _secret(text: str) -> tuple[str, str]:
     """The name and the file in `id=NAME,src=FILE`."""
     from kaleyard.errors import UsageError
 
-    name, comma, path = told.removeprefix("id=").partition(",src=")
-    if not told.startswith("id=") or not comma or not name or not path:
-        raise UsageError(f"{told!r} is no secret", fix="Write --secret id=ca,src=FILE.")
+    name, comma, path = text.removeprefix("id=").partition(",src=")
+    if not text.startswith("id=") or not comma or not name or not path:
+        raise UsageError(f"{text!r} is no secret", fix="Write --secret id=ca,src=FILE.")
     return name, path

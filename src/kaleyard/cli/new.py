@@ -27,20 +27,20 @@ def new(folder: Path | None, answers: tuple[str, ...], no_input: bool) -> None:
     """
     import kaleyard
 
-    told = list(answers)
+    arguments = list(answers)
     if folder is not None and "=" in folder.name:
-        told, folder = [str(folder), *told], None
-    made = kaleyard.new(folder, dict(map(_answer, told)), ask=not no_input and sys.stdin.isatty())
-    shown = shlex.quote(os.path.relpath(made))
+        arguments, folder = [str(folder), *arguments], None
+    project = kaleyard.new(folder, dict(map(_answer, arguments)), ask=not no_input and sys.stdin.isatty())
+    shown = shlex.quote(os.path.relpath(project))
     click.echo(f"made {shown}\n")
     click.echo(f"  cd {shown}\n  git init && git add --all")
     click.echo("  make run      # the environment, then the pipeline\n  make test     # every check and test")
 
 
-def _answer(told: str) -> tuple[str, str]:
-    name, equals, answer = told.partition("=")
+def _answer(text: str) -> tuple[str, str]:
+    name, equals, answer = text.partition("=")
     if not equals:
-        raise UsageError(f"{told!r} is no answer", fix="Write QUESTION=ANSWER, such as starter=blank.")
+        raise UsageError(f"{text!r} is no answer", fix="Write QUESTION=ANSWER, such as starter=blank.")
     return name, answer
 
 

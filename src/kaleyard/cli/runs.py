@@ -35,7 +35,7 @@ def _server(command: Callable[..., None]) -> Callable[..., None]:
 @_server
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def runs(
-    told: tuple[str, ...],
+    names: tuple[str, ...],
     pipeline: str | None,
     limit: int,
     everything: bool,
@@ -51,9 +51,9 @@ def runs(
     """
     import kaleyard
 
-    if told:
-        comparison = kaleyard.compare_runs(*told, host=host, namespace=namespace)
-        lines = [] if as_json else comparison.lines(everything=everything or len(told) == 1)
+    if names:
+        comparison = kaleyard.compare_runs(*names, host=host, namespace=namespace)
+        lines = [] if as_json else comparison.lines(everything=everything or len(names) == 1)
         click.echo(json.dumps(comparison.to_dict(), indent=1) if as_json else "\n".join(lines))
         return
     history = kaleyard.runs(pipeline, limit=limit, remote=remote, host=host, namespace=namespace)
@@ -88,8 +88,8 @@ def _print(log: StepLog) -> None:
     click.secho(f"== {log.step} ({log.state})", bold=True)
     # The kernel copies what its processes write into the notebook, so that most of it would be shown twice.
     parts = (log.printed, "" if log.text.strip() in log.printed else log.text)
-    told = [part.rstrip("\n") for part in parts if part.strip()]
-    click.echo("\n".join(told) or "(it wrote nothing)")
+    names = [part.rstrip("\n") for part in parts if part.strip()]
+    click.echo("\n".join(names) or "(it wrote nothing)")
     if log.error:
         click.echo(log.error)
     if log.notebook:

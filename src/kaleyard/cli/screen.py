@@ -43,8 +43,8 @@ def screen() -> Screen:
 
 def finding_lines(findings: Sequence[Finding]) -> list[str]:
     """Every finding as text, and their number."""
-    told = [f"{'disabled' if f.disabled else f.severity}: {f}" for f in findings]
-    return [*told, counted(findings)]
+    lines = [f"{'disabled' if f.disabled else f.severity}: {f}" for f in findings]
+    return [*lines, counted(findings)]
 
 
 def counted(findings: Sequence[Finding]) -> str:
@@ -52,5 +52,5 @@ def counted(findings: Sequence[Finding]) -> str:
     counts = {"error": 0, "warning": 0, "disabled": 0}
     for finding in findings:
         counts["disabled" if finding.disabled else finding.severity] += 1
-    told = [f"{n} {word}{'s' * (n != 1 and word != 'disabled')}" for word, n in counts.items() if n]
-    return ", ".join(told) or "no findings"
+    parts = [f"{n} {word}{'s' * (n != 1 and word != 'disabled')}" for word, n in counts.items() if n]
+    return ", ".join(parts) or "no findings"

@@ -112,16 +112,16 @@ def _send(
         if as_json:
             click.echo(json.dumps(made.to_dict(), indent=1))
         return True
-    told = _silent() if as_json else _telling(prepared, made)
+    display = _silent() if as_json else _telling(prepared, made)
     try:
-        with told as (changed, looked):
+        with display as (changed, looked):
             done = Watch(connection, prepared.pipeline).wait(made.run_id, changed, timeout, looked)
     except KeyboardInterrupt:
         click.echo(f"the run goes on: {made.url}", err=True)
         raise
     if as_json:
-        given = results(done, connection.server.namespace)
-        click.echo(json.dumps(made.to_dict() | {"run": done.to_dict(), "results": given}, indent=1))
+        step_results = results(done, connection.server.namespace)
+        click.echo(json.dumps(made.to_dict() | {"run": done.to_dict(), "results": step_results}, indent=1))
     else:
         _finish(done, connection.server.namespace)
     return done.state == "done"

@@ -40,9 +40,9 @@ class Python(Probe):
         del machine
         version = platform.python_version()
         wanted = range_of("python")
-        told = wanted.judge(version)
-        state: State = "old" if told == "old" else "new" if told else "fine"
-        return self.found(state, f"{version}" + (f"; needed is {wanted}" if told else ""), version=version)
+        judgement = wanted.judge(version)
+        state: State = "old" if judgement == "old" else "new" if judgement else "fine"
+        return self.found(state, f"{version}" + (f"; needed is {wanted}" if judgement else ""), version=version)
 
 
 class Processors(Probe):
@@ -86,8 +86,8 @@ class Disk(Probe):
         free, place = min((shutil.disk_usage(p).free / _GIB, p) for p in places)
         wanted = room(machine)
         state = judge(free, wanted.minimum.disk, wanted.recommended.disk)
-        told = _told(f"{free:.1f} GiB", state, wanted.minimum.disk, wanted.recommended.disk)
-        return self.found(state, f"{told} free at {place}")
+        judgement = _told(f"{free:.1f} GiB", state, wanted.minimum.disk, wanted.recommended.disk)
+        return self.found(state, f"{judgement} free at {place}")
 
 
 def _told(has: str, state: State, minimum: float, recommended: float) -> str:

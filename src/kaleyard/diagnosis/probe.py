@@ -74,8 +74,8 @@ class Probe(ABC):
 
     def found(self, state: State, what: str, *, fix: str = "", version: str = "") -> ProbeResult:
         """A finding of this check; the fix is told with what needs one."""
-        told = "" if state in {"fine", "unsure"} else fix or self.advice()
-        return ProbeResult(self.code, self.name, state, what, told, version)
+        advice = "" if state in {"fine", "unsure"} else fix or self.advice()
+        return ProbeResult(self.code, self.name, state, what, advice, version)
 
 
 @dataclass(frozen=True, slots=True)

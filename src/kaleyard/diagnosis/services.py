@@ -55,10 +55,10 @@ class Kubernetes(Probe):
             return self.found("unset", "kubectl has no cluster chosen")
         answer = ask([command, "--context", context, "version", "--output=json", "--request-timeout=3s"])
         try:
-            told = json.loads(answer.said).get("serverVersion", {}).get("gitVersion", "")
+            answer_text = json.loads(answer.said).get("serverVersion", {}).get("gitVersion", "")
         except ValueError:
-            told = ""
-        version = version_in(told)
+            answer_text = ""
+        version = version_in(answer_text)
         if not version:
             return self.found("silent", f"the cluster of context {context} does not answer: {answer.complaint}")
         wanted = range_of("kubernetes")
@@ -120,7 +120,7 @@ class Clock(Probe):
 
         host = machine.project.registry.partition("/")[0]
         asked = [f"{'http' if is_loopback(host) else 'https'}://{host}/v2/"]
-        asked += [told] if (told := kfp_host(machine)) else []
+        asked += [answer_text] if (answer_text := kfp_host(machine)) else []
         for url in asked:
             theirs = _date(url)
             if theirs is not None:

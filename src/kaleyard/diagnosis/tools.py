@@ -28,9 +28,9 @@ class Tool(Probe):
         answer = ask([command, *self.question])
         version = version_in(answer.said)
         if not version:
-            told = f"{command} does not tell its version: {answer.complaint}"
+            answer_data = f"{command} does not tell its version: {answer.complaint}"
             fix = f"Try `{self.name} {' '.join(self.question)}` and mend what it says, or install it anew."
-            return self.found("refused", told, fix=fix)
+            return self.found("refused", answer_data, fix=fix)
         minimum = tool_minimum(self.name)
         if Range(minimum).judge(version):
             return self.found("old", f"{version}; needed is {minimum} or newer", version=version)
@@ -59,12 +59,12 @@ class Docker(Tool):
 
     def engine(self, answer: Answer, version: str, machine: Machine) -> ProbeResult:
         """The same from what the engine told."""
-        told = _json(answer.said)
-        errors = told.get("ServerErrors")
-        if not answer.good or errors or not told.get("ServerVersion"):
+        answer_data = _json(answer.said)
+        errors = answer_data.get("ServerErrors")
+        if not answer.good or errors or not answer_data.get("ServerVersion"):
             why = str(errors[0]) if isinstance(errors, list) and errors else answer.complaint
             return self.found("refused", f"{version}, but its engine does not answer: {why}", fix=_engine_fix(why))
-        return self.sized(version, machine, told.get("NCPU"), told.get("MemTotal"))
+        return self.sized(version, machine, answer_data.get("NCPU"), answer_data.get("MemTotal"))
 
     def sized(self, version: str, machine: Machine, cores: object, memory: object) -> ProbeResult:
         """Whether what the engine's own machine has is enough: Docker Desktop's is smaller than the computer."""
@@ -76,9 +76,9 @@ class Docker(Tool):
             judge(memory / _GIB, wanted.minimum.memory, wanted.recommended.memory),
         }
         worst = next(s for s in ("small", "tight", "fine") if s in states)
-        told = f"{version}, with {cores} processors and {memory / _GIB:.1f} GiB"
+        answer_data = f"{version}, with {cores} processors and {memory / _GIB:.1f} GiB"
         fix = f"Give its machine {wanted.recommended.cores:g} processors and {wanted.recommended.memory:g} GiB."
-        return self.found(worst, told, fix=fix, version=version)
+        return self.found(worst, answer_data, fix=fix, version=version)
 
 
 class Podman(Docker):
@@ -144,10 +144,10 @@ class Microk8s(Tool):
 
 def _json(text: str) -> dict[str, object]:
     try:
-        told = json.loads(text)
+        answer_data = json.loads(text)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return answer_data if isinstance(answer_data, dict) else {}
 
 
 def _engine_fix(why: str) -> str:

@@ -17,9 +17,9 @@ def this_notebook(shell: Any) -> Path | None:
 
     It is the name the notebook had when its kernel started: after a renaming there may be no such file.
     """
-    told = shell.user_ns.get(_VS_CODE) or (os.environ.get(_JUPYTER) if getattr(shell, "kernel", None) else None)
-    if not isinstance(told, str) or not told.endswith(".ipynb"):
+    path_text = shell.user_ns.get(_VS_CODE) or (os.environ.get(_JUPYTER) if getattr(shell, "kernel", None) else None)
+    if not isinstance(path_text, str) or not path_text.endswith(".ipynb"):
         return None  # a console, or a text file that is edited as a notebook
-    path = Path(told)
+    path = Path(path_text)
     # A server tells it from its own root where the notebook's folder is not known; kernels start in that folder.
     return path if path.is_absolute() or path.exists() else Path(path.name)

@@ -132,17 +132,17 @@ def _standing_in(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _set(given: Mapping[str, Any], names: list[str], shell: Any, state: _State) -> Iterator[dict[str, Any]]:
+def _set(values_given: Mapping[str, Any], names: list[str], shell: Any, state: _State) -> Iterator[dict[str, Any]]:
     """The values that parameters of these names have in this use, where it is not their default.
 
     Told ones are for this use alone; others are what the notebooks above have made of the name before.
     """
     before = {n: shell.user_ns.get(n, _NOTHING) for n in names}
     own = {n: _NOTHING if v is state.left.get(n, _NOTHING) else v for n, v in before.items()}
-    outside, apart = state.masked, {n for n in names if n in given or n in state.masked}
-    values = {n: given.get(n, outside.get(n, own[n])) for n in names}
+    outside, apart = state.masked, {n for n in names if n in values_given or n in state.masked}
+    values = {n: values_given.get(n, outside.get(n, own[n])) for n in names}
     # A notebook below this one has parameters of the pipeline, which know nothing of what is told here.
-    state.masked = {n: own[n] for n in given if n in own} | outside
+    state.masked = {n: own[n] for n in values_given if n in own} | outside
     try:
         yield {n: v for n, v in values.items() if v is not _NOTHING}
     finally:

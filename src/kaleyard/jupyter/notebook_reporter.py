@@ -83,10 +83,10 @@ class NotebookReporter(SilentReporter):
             seconds = step.seconds
             if step.state == "running" and step.name in self._since:
                 seconds = time.monotonic() - self._since[step.name]
-            told = [f"{name} = {value:.6g}" for name, value in step.metrics.items()]
-            told += [step.reason] if step.reason else []
+            details = [f"{name} = {value:.6g}" for name, value in step.metrics.items()]
+            details += [step.reason] if step.reason else []
             took = f"{seconds:.1f} s" if seconds else ""
-            yield {"name": step.name, "state": step.state, "time": took, "told": ", ".join(told)}
+            yield {"name": step.name, "state": step.state, "time": took, "told": ", ".join(details)}
 
     def _drawing(self, run: Run, rows: list[dict[str, str]]) -> Any:
         from markupsafe import Markup

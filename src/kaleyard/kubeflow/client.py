@@ -59,18 +59,18 @@ def find_server(project: Project, host: str | None = None, namespace: str | None
 
     Raises UsageError if none is named, or a file that is named is missing.
     """
-    told = host or project.kfp_host or os.environ.get("KF_PIPELINES_ENDPOINT", "")
-    if not told and _IN_CLUSTER not in os.environ:
+    address = host or project.kfp_host or os.environ.get("KF_PIPELINES_ENDPOINT", "")
+    if not address and _IN_CLUSTER not in os.environ:
         raise UsageError(
             "nothing says where Kubeflow Pipelines is",
             fix="Say it with --host, KALEYARD_KFP_HOST, or kfp-host in [tool.kaleyard]; `kaleyard doctor` tells more.",
         )
-    if told and "://" not in told:
-        raise UsageError(f"{told!r} is no address", fix="Begin it with https:// or, on this machine, http://.")
+    if address and "://" not in address:
+        raise UsageError(f"{address!r} is no address", fix="Begin it with https:// or, on this machine, http://.")
     files = {n: _file(f"KALEYARD_KFP_{n}") for n in ("CA", "CERT", "KEY")}
     return Server(
-        told.rstrip("/"),
-        namespace or project.kfp_namespace or os.environ.get("KF_PIPELINES_NAMESPACE", "") or _own_namespace(told),
+        address.rstrip("/"),
+        namespace or project.kfp_namespace or os.environ.get("KF_PIPELINES_NAMESPACE", "") or _own_namespace(address),
         os.environ.get("KALEYARD_KFP_TOKEN") or _content("KALEYARD_KFP_TOKEN_FILE") or _content(_TOKEN_FILE),
         os.environ.get("KALEYARD_KFP_COOKIE") or _content("KALEYARD_KFP_COOKIE_FILE"),
         files["CA"],
@@ -144,25 +144,25 @@ class Connection:
             self.client.healthzs.healthz_service_get_healthz, doing="asking for its version", _preload_content=False
         )
         try:
-            told = json.loads(answer.data)
+            data = json.loads(answer.data)
         except ValueError as error:
             raise ExternalError(
                 f"{self._name} is no Kubeflow Pipelines: it answers no JSON", fix=_FIXES[404]
             ) from error
-        return str(told.get("tag_name", "")).removeprefix("v")
+        return str(data.get("tag_name", "")).removeprefix("v")
 
     def check_version(self) -> str:
         """A warning about a server that is newer than what is tested here, "" if it fits.
 
         Raises ExternalError for one that is too old.
         """
-        told, wanted = self.version(), range_of("kfp")
-        judged = wanted.judge(told) if told else ""
+        version, wanted = self.version(), range_of("kfp")
+        judged = wanted.judge(version) if version else ""
         if judged == "old":
             raise ExternalError(
-                f"{self._name} is Kubeflow Pipelines {told}; needed is {wanted}", fix="Upgrade it: docs/how-to."
+                f"{self._name} is Kubeflow Pipelines {version}; needed is {wanted}", fix="Upgrade it: docs/how-to."
             )
-        return f"{self._name} is Kubeflow Pipelines {told}, newer than what is tested: {wanted}" if judged else ""
+        return f"{self._name} is Kubeflow Pipelines {version}, newer than what is tested: {wanted}" if judged else ""
 
     @property
     def _name(self) -> str:

@@ -50,8 +50,8 @@ def publish(pipeline: Pipeline, project: Project, built: BuiltPipeline) -> Path:
 def remembered_digests(pipeline: Pipeline, project: Project) -> dict[str, str]:
     """The digests that the last build of the pipeline noted, by the image's name; none if it left nothing."""
     try:
-        told = json.loads((project.root / FOLDER / pipeline.name / IMAGES).read_text(encoding="utf-8"))
-        return {str(i["image"]): str(i["digest"]) for i in told.values()}
+        record = json.loads((project.root / FOLDER / pipeline.name / IMAGES).read_text(encoding="utf-8"))
+        return {str(i["image"]): str(i["digest"]) for i in record.values()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 

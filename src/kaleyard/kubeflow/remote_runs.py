@@ -35,23 +35,23 @@ class RemoteHistory:
         shown = found if limit is None else found[:limit]
         return History(shown, len(found) - len(shown))
 
-    def find(self, told: str) -> PastRun:
-        """The run that `told` names, with its metrics and artifacts' digests as far as its pods' logs still tell."""
-        run = self._find(told)
+    def find(self, name: str) -> PastRun:
+        """The run of that name, with its metrics and artifacts' digests as far as its pods' logs still tell."""
+        run = self._find(name)
         past = self._past(run)
-        given = results(self._remote(run), self._namespace)
-        for step, values in given.items():
+        step_results = results(self._remote(run), self._namespace)
+        for step, values in step_results.items():
             past.metrics.update({name: float(value) for name, value in values.get("metrics", {}).items()})
             past.artifacts.update({f"{_step(step)}.{n}": digest for n, digest in values.get("sha256", {}).items()})
         return past
 
-    def logs(self, told: str, step: str | None = None) -> list[StepLog]:
+    def logs(self, name: str, step: str | None = None) -> list[StepLog]:
         """What the run's steps, or one of them, wrote, from their pods. Raises UsageError for no such step."""
-        run = self._remote(self._find(told))
+        run = self._remote(self._find(name))
         tasks = {s.name for s in run.steps}
         steps = {_step(s.name): s for s in run.steps if s.pods and not _is_own(s.name, tasks)}
         if step is not None and step not in steps:
-            raise UsageError(f"run {told} has no step {step}", fix=f"Its steps: {', '.join(steps)}.")
+            raise UsageError(f"run {name} has no step {step}", fix=f"Its steps: {', '.join(steps)}.")
         return [
             StepLog(
                 name,
@@ -87,8 +87,8 @@ class RemoteHistory:
             if not token or not runs:
                 return
 
-    def _find(self, told: str) -> Any:
-        pipeline, _, name = told.removeprefix(REMOTE).rpartition("/")
+    def _find(self, reference: str) -> Any:
+        pipeline, _, name = reference.removeprefix(REMOTE).rpartition("/")
         runs = [run for run in self._runs() if pipeline in ("", self._pipeline(run))]
         if name == _LATEST:
             found = runs[:1]
@@ -96,10 +96,10 @@ class RemoteHistory:
             found = [r for r in runs if name in (r.run_id, r.display_name)]
             found = found or [r for r in runs if name and str(r.run_id).startswith(name)]
         if not found:
-            raise UsageError(f"there is no run {told}", fix=_FIX)
+            raise UsageError(f"there is no run {reference}", fix=_FIX)
         if len(found) > 1:
             meant = ", ".join(str(r.run_id) for r in found[:_NAMED]) + (", …" if len(found) > _NAMED else "")
-            raise UsageError(f"{told} may be any of {len(found)} runs: {meant}", fix=_FIX)
+            raise UsageError(f"{reference} may be any of {len(found)} runs: {meant}", fix=_FIX)
         # A list does not tell of the steps.
         return self._connection.call(
             self._connection.client.runs.run_service_get_run, found[0].run_id, doing="looking at the run"

@@ -100,13 +100,13 @@ def read_submission(pipeline: Pipeline, project: Project) -> Submission:
     try:
         images = json.loads((folder / IMAGES).read_text(encoding="utf-8"))
         content = (folder / PACKAGE).read_bytes()
-        told = {n: str(i["key"]) for n, i in images.items()}
+        keys = {n: str(i["key"]) for n, i in images.items()}
         pinned = {n: f"{_repository(str(i['image']))}@{i['digest']}" for n, i in images.items()}
     except FileNotFoundError as error:
         raise UsageError(f"there is no package of {pipeline.name} under {folder}", fix=fix) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ExternalError(f"the package of {pipeline.name} cannot be read: {error!r}", fix=fix) from error
-    changed = sorted(n for n, r in pipeline_recipes(pipeline, project).items() if told.get(n) != r.key)
+    changed = sorted(n for n, r in pipeline_recipes(pipeline, project).items() if keys.get(n) != r.key)
     if not changed and content != package_bytes(pipeline, project, pinned, Path(folder / PACKAGE)):
         changed = ["the pipeline itself"]
     if changed:

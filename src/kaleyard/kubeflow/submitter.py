@@ -57,11 +57,13 @@ class Submitted:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def cron_of(told: str) -> str:
+def cron_of(schedule: str) -> str:
     """A schedule in the six fields that Kubeflow Pipelines reads, seconds first. Raises UsageError for none."""
-    fields = " ".join(told.split())
+    fields = " ".join(schedule.split())
     if not _CRON.fullmatch(fields):
-        raise UsageError(f"{told!r} is no schedule", fix='Write it as cron does: "0 6 * * 1-5" is 6 am from Monday on.')
+        raise UsageError(
+            f"{schedule!r} is no schedule", fix='Write a cron expression: "0 6 * * 1-5" is 6:00 on weekdays.'
+        )
     return fields if fields.count(" ") == 5 else f"0 {fields}"  # noqa: PLR2004 - six fields
 
 
@@ -271,8 +273,8 @@ class Submitter:
         fits: Callable[[Any], bool] = lambda _: True,
     ) -> Any:
         """The one of that name, None if there is none; what the server sends is looked at once more."""
-        told = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
-        listed = self._pages(function, field, {**more, "filter": json.dumps(told)})
+        query = {"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]}
+        listed = self._pages(function, field, {**more, "filter": json.dumps(query)})
         return next((one for one in listed if one.display_name == name and fits(one)), None)
 
     def _pages(self, function: Any, field: str, more: Mapping[str, Any]) -> Iterator[Any]:

@@ -113,10 +113,10 @@ class Watch:
 
     def look(self, run_id: str) -> RemoteRun:
         """The run as it is now, with the notebook's steps alone. Raises ExternalError."""
-        told = self._connection.call(
+        answer = self._connection.call(
             self._connection.client.runs.run_service_get_run, run_id, doing="looking at the run"
         )
-        run = remote_run(told, self._connection.server.host)
+        run = remote_run(answer, self._connection.server.host)
         steps = {self._names[s.name]: s for s in run.steps if s.name in self._names}
         named = (RemoteStep(n, s.state, s.seconds, s.error, s.pods) for n, s in steps.items())
         return RemoteRun(
@@ -186,7 +186,7 @@ def results(run: RemoteRun, namespace: str) -> dict[str, dict[str, Any]]:
     found = {}
     for step in run.steps:
         lines = log_tail(namespace, step.pods).splitlines() if step.state == "done" else []
-        told = [line.removeprefix(RESULT) for line in lines if line.startswith(RESULT)]
-        if told:
-            found[step.name] = dict(json.loads(told[-1]))
+        answer = [line.removeprefix(RESULT) for line in lines if line.startswith(RESULT)]
+        if answer:
+            found[step.name] = dict(json.loads(answer[-1]))
     return found

@@ -96,10 +96,10 @@ def _note(folder: Path) -> dict[str, Any]:
 
 def _skip(folder: Path, note: dict[str, Any]) -> tuple[str, ...]:
     try:
-        told = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+        settings = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        told = {}
-    return (*note.get("skip", []), *told.get("tool", {}).get("cruft", {}).get("skip", []))
+        settings = {}
+    return (*note.get("skip", []), *settings.get("tool", {}).get("cruft", {}).get("skip", []))
 
 
 def _refuse_unsaved(folder: Path) -> None:

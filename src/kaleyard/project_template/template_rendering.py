@@ -21,10 +21,10 @@ def questions(template: Path) -> _Questions:
     Raises ProjectError for a folder that is no template.
     """
     try:
-        told: _Questions = json.loads((template / "cookiecutter.json").read_text(encoding="utf-8"))
+        defaults: _Questions = json.loads((template / "cookiecutter.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ProjectError(f"{template} holds no project template: {error}") from error
-    return {name: default for name, default in told.items() if not name.startswith("_")}
+    return {name: default for name, default in defaults.items() if not name.startswith("_")}
 
 
 def render(template: Path, answers: Mapping[str, str], folder: Path, *, ask: bool = False, hooks: bool = True) -> Path:

@@ -56,10 +56,10 @@ def _digest(data: bytes) -> str:
 
 
 def _from_checkout(path: Path) -> tuple[str, str, dict[str, bytes]]:
-    told = tomllib.loads(path.read_text(encoding="utf-8"))
-    project = told["project"]
+    settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    project = settings["project"]
     files = {f"{_PACKAGE.name}/{inner}": data for inner, data in _files(_PACKAGE)}
-    for source, target in told["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"].items():
+    for source, target in settings["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"].items():
         files |= {f"{target}/{inner}": data for inner, data in _files(path.parent / source)}
     info = f"{project['name']}-{project['version']}.dist-info"
     files[f"{info}/METADATA"] = _metadata(project).encode()

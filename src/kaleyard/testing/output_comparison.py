@@ -87,13 +87,13 @@ _BINARY = ("image/png", "image/jpeg", "image/gif", "image/webp", "application/pd
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]*\w)")
 
 
-def sanitizers(root: Path, told: Iterable[str]) -> dict[str, str]:
-    """Patterns and what stands in for what they match: ours, the project's folder, and the `told` ones, in that order.
+def sanitizers(root: Path, patterns: Iterable[str]) -> dict[str, str]:
+    """Patterns and the replacements of what they match: ours, the project's folder, then `patterns`.
 
     Raises ProjectError for one that is no regular expression.
     """
     found = dict(_ALWAYS) | {re.escape(str(root)): "PROJECT"}
-    for pattern in told:
+    for pattern in patterns:
         try:
             re.compile(pattern)
         except re.error as error:
@@ -108,17 +108,17 @@ def tolerance_of(default: str, *metadata: Mapping[str, Any]) -> float:
 
     Raises ProjectError for one that is no number from 0 to 1.
     """
-    told: Any = default
+    tolerance: Any = default
     for one in metadata:
         ours = one.get("kaleyard")
-        told = ours.get("tolerance", told) if isinstance(ours, Mapping) else told
+        tolerance = ours.get("tolerance", tolerance) if isinstance(ours, Mapping) else tolerance
     try:
-        value = float(told)
+        value = float(tolerance)
     except (TypeError, ValueError):
         value = math.nan
     if not 0 <= value < 1:
         fix = 'State it as a share: "tolerance": 1e-6 under "kaleyard" in the metadata, or in [tool.kaleyard].'
-        raise ProjectError(f"{told!r} is no tolerance", fix=fix)
+        raise ProjectError(f"{tolerance!r} is no tolerance", fix=fix)
     return value
 
 

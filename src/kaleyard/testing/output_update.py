@@ -109,12 +109,12 @@ def _update(path: Path, notebook: Any, done: Executed, skipped: frozenset[int], 
     return Updated(name, tuple(changed))
 
 
-def _same(cell: Any, notebook: Any, given: list[Any], project: Project) -> bool:
+def _same(cell: Any, notebook: Any, outputs: list[Any], project: Project) -> bool:
     """Whether what is stored would pass `kaleyard test`, pictures included: a picture that is another is stored."""
     patterns = sanitizers(project.root, project.sanitize)
     tolerance = tolerance_of(project.tolerance, notebook.metadata, cell.metadata)
     stored = quiet(cell.outputs, patterns)
-    made = align(quiet(given, patterns), stored, tolerance)
+    made = align(quiet(outputs, patterns), stored, tolerance)
     return [_plain(o) for o in made] == [_plain(o) for o in stored]
 
 

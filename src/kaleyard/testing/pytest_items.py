@@ -92,14 +92,14 @@ class CellItem(IPyNbCell):  # type: ignore[misc]
             raise CellError(self, self.line, trouble.kind, trouble.words)
         if trouble is not None and trouble.cell < self.cell_num and trouble.kind != "memory":
             pytest.skip(f"cell {self.parent.numbers[trouble.cell]} did not come to its end")
-        given = run.outputs[self.cell_num]
-        error = next((o for o in given if o.output_type == "error"), None)
+        outputs = run.outputs[self.cell_num]
+        error = next((o for o in outputs if o.output_type == "error"), None)
         if error is not None and not self.options["check_exception"]:
             raise CellError(self, self.line, "raised", f"{error.ename}: {error.evalue}", "\n".join(error.traceback))
         if self.options["check"]:
-            self._compare(given)
+            self._compare(outputs)
 
-    def _compare(self, given: list[Any]) -> None:
+    def _compare(self, outputs: list[Any]) -> None:
         code = [s for s in self.cell.source.splitlines() if s.strip() and not s.strip().startswith("#")]
         if code and self.cell.execution_count is None:
             raise CellError(self, self.line, "stripped", "it was stored without having been run", _UPDATE)
@@ -107,7 +107,7 @@ class CellItem(IPyNbCell):  # type: ignore[misc]
             self.config.stash[STATE].project.tolerance, self.parent.nb.metadata, self.cell.metadata
         )
         stored = quiet(self.cell.outputs, self.parent.sanitize_patterns)
-        if not self.compare_outputs(align(quiet(given, self.parent.sanitize_patterns), stored, tolerance), stored):
+        if not self.compare_outputs(align(quiet(outputs, self.parent.sanitize_patterns), stored, tolerance), stored):
             raise CellError(
                 self,
                 self.line,

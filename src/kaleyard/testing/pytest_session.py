@@ -65,9 +65,9 @@ class State:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what a failed cell says of its notebook, in whichever process it ran."""
-        for name, told in report.user_properties:
+        for name, value in report.user_properties:
             if name == PROPERTY and report.failed:
-                kind, file, line, words = str(told).split("\n", 3)
+                kind, file, line, words = str(value).split("\n", 3)
                 self.kinds.add(kind)
                 self.failures.append((file, int(line), words))
 

@@ -31,8 +31,8 @@ class Unstable:
         """The cell, what differs, and what to do."""
         if not self.tag:
             return f"cell {self.cell} fails when it runs again ({self.difference}): kaleyard test would fail there"
-        told = f"cell {self.cell} gives another output each time ({self.difference})"
-        return f"{told}: make it give the same, or tag it {self.tag}"
+        text = f"cell {self.cell} gives another output each time ({self.difference})"
+        return f"{text}: make it give the same, or tag it {self.tag}"
 
 
 def unstable_cells(
@@ -55,8 +55,8 @@ def unstable_cells(
             tolerance = tolerance_of(project.tolerance, notebook.metadata, cell.metadata)
             one = quiet(first.outputs[at], patterns)
             other = align(quiet(second.outputs[at], patterns), one, tolerance)
-            if told := difference(by_kind(one), by_kind(other)):
-                found.append(Unstable(number, told))
+            if change := difference(by_kind(one), by_kind(other)):
+                found.append(Unstable(number, change))
     return tuple(found)
 
 
