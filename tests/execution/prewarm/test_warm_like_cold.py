@@ -224,14 +224,12 @@ def test_only_the_warm_kernel_had_imported_before(kernels: dict[str, Seen]) -> N
     assert {kind: found.early for kind, found in kernels.items()} == {"warm": True, "cold": False, "jupyter": False}
 
 
-def named(name: str) -> str:
-    return f"{name}-is-missing" if name in LIBRARIES and name not in INSTALLED else name
+def test_twenty_libraries_are_compared() -> None:
+    assert len(INSTALLED) >= 20, "the lock has most of the table; the others are compared where they are installed"
 
 
-@pytest.mark.parametrize("name", [*LIBRARIES, *EVERYWHERE], ids=named)
+@pytest.mark.parametrize("name", [*INSTALLED, *EVERYWHERE])
 def test_it_is_the_same_in_a_warm_kernel_a_cold_one_and_jupyters(name: str, kernels: dict[str, Seen]) -> None:
-    if name in LIBRARIES and name not in INSTALLED:
-        pytest.skip(f"{name} is not installed")
     warm, cold, jupyter = (kernels[kind].looked[name] for kind in ("warm", "cold", "jupyter"))
     assert warm == cold
     assert warm == jupyter
