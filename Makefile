@@ -12,11 +12,10 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	2>/dev/null && { echo $$p; break; }; done)
 UV := $(shell command -v uv 2>/dev/null)
 NOTEBOOK ?= notebooks/housing.ipynb
-ENGINE ?= docker
 WAY ?= kind
 
 .DEFAULT_GOAL := help
-.PHONY: help environment run test lint check unit notebooks compile login bench docs site cluster test-cluster lock clean
+.PHONY: help environment run test lint check unit notebooks compile bench docs site cluster test-cluster lock clean
 
 help: ## these targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
@@ -60,16 +59,6 @@ notebooks: $(READY) ## the notebooks' outputs against what is stored
 compile: $(READY) ## components/ from the notebooks
 	$(BIN)/kaleyard compile
 
-login: ## the engine signed in to KALEYARD_REGISTRY, as REGISTRY_USER by REGISTRY_TOKEN
-	@: "$${KALEYARD_REGISTRY:?names no registry}" "$${REGISTRY_USER:?names nobody}" "$${REGISTRY_TOKEN:?is not set}"; \
-	host=$${KALEYARD_REGISTRY%%/*}; user=$$REGISTRY_USER; token=$$REGISTRY_TOKEN; \
-	case $$host in *.dkr.ecr.*.amazonaws.com) \
-	  region=$${host#*.dkr.ecr.}; user=AWS; \
-	  token=$$(AWS_ACCESS_KEY_ID=$$REGISTRY_USER AWS_SECRET_ACCESS_KEY=$$REGISTRY_TOKEN \
-	    aws ecr get-login-password --region "$${region%.amazonaws.com}") || exit;; \
-	esac; \
-	printf '%s' "$$token" | $(ENGINE) login --username "$$user" --password-stdin "$$host"
-
 bench: $(READY) ## Kaleyard and its peers on the same work; ARGS="--help" tells more
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -79,10 +68,11 @@ cluster: $(READY) ## a cluster with Kubeflow Pipelines; WAY=kind, minikube, k3d 
 test-cluster: $(READY) ## what only a live cluster can prove; KALEYARD_KUBE_CONTEXT and KALEYARD_KFP_HOST say which
 	$(BIN)/pytest -q -m cluster tests/cluster $(ARGS)
 
-lock: $(READY) ## new versions into requirements.lock
+lock: $(READY) ## new versions into requirements.lock, new digests of base images into images.lock
 	$(or $(UV),$(BIN)/uv) pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-header \
 	  --upgrade pyproject.toml -o requirements.lock
 	$(BIN)/python templates/project_lock.py
+	$(BIN)/kaleyard lock
 
 clean: ## everything that was made
 	rm -rf $(VENV) benchmarks/.environments .kaleyard runs build .mypy_cache .ruff_cache .pytest_cache

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from kaleyard.api.build import build
     from kaleyard.api.check import check, compile, read, show  # noqa: A004 - the verbs' names
     from kaleyard.api.doctor import doctor
+    from kaleyard.api.lock import lock
+    from kaleyard.api.login import login
     from kaleyard.api.new import new, update
     from kaleyard.api.run import run
     from kaleyard.api.runs import compare_runs, logs, runs
@@ -32,6 +34,8 @@ __all__ = [
     "compile",
     "doctor",
     "load_run",
+    "lock",
+    "login",
     "logs",
     "new",
     "read",
@@ -53,6 +57,8 @@ _HOME = {
     "compile": "kaleyard.api.check",
     "doctor": "kaleyard.api.doctor",
     "load_run": "kaleyard.records.run_record",
+    "lock": "kaleyard.api.lock",
+    "login": "kaleyard.api.login",
     "logs": "kaleyard.api.runs",
     "new": "kaleyard.api.new",
     "read": "kaleyard.api.check",

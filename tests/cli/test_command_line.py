@@ -14,7 +14,22 @@ from click.testing import CliRunner
 from kaleyard.cli import cli, main
 from notebook_builder import notebook
 
-VERBS = ("new", "update", "show", "check", "test", "run", "compile", "build", "submit", "runs", "logs", "doctor")
+VERBS = (
+    "new",
+    "update",
+    "show",
+    "check",
+    "test",
+    "run",
+    "compile",
+    "lock",
+    "login",
+    "build",
+    "submit",
+    "runs",
+    "logs",
+    "doctor",
+)
 
 
 def kaleyard(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -84,11 +84,15 @@ def test_who_is_logged_in_pushes_and_the_password_is_nowhere(
     name = tiny(place, time.time_ns())
     for password in (None, "another"):
         log_in(home, guarded, password)
+        if password:
+            with pytest.raises(ExternalError, match=f"cannot sign in to {guarded} as {USER}"):
+                verbs.login(USER, password, registry=place.registry, builder=builder)
         with locked(builder), pytest.raises(ExternalError, match=r"(?s)docker login|log in") as refusal:
             place.build(builder=builder)
         assert refusal.value.exit_code == 4
         assert not (place.root / "build").exists()
-    log_in(home, guarded, PASSWORD)
+    log_in(home, guarded, None)
+    verbs.login(USER, PASSWORD, registry=place.registry, builder=builder)
     with locked(builder):
         assert place.build(builder=builder).steps[name].state == "pushed"
     secret = base64.b64encode(f"{USER}:{PASSWORD}".encode())

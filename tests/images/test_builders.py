@@ -10,7 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
+from kaleyard.cli import cli
 from kaleyard.errors import ExternalError, KaleyardError, UsageError
 from kaleyard.images.build_commands import Commands
 from kaleyard.images.builders import BUILDERS, BuildRequest, find_builder
@@ -124,3 +126,53 @@ def test_stopping_ends_the_command_and_all_it_started(tmp_path: Path) -> None:
     assert not psutil.wait_procs(ours, timeout=10)[1]
     with pytest.raises(ExternalError, match="was stopped"):
         commands.run(["true"], "another")
+
+
+TOKEN = "a$HOME'token"
+
+
+@pytest.mark.parametrize(
+    ("name", "registry", "words"),
+    [
+        ("docker", "docker.io/me", "--password-stdin docker.io"),
+        ("docker", "localhost:5000", "--password-stdin localhost:5000"),
+        ("podman", "registry.example.com/owner/more/", "--password-stdin registry.example.com"),
+        ("buildah", "localhost:5000/team", "--password-stdin --tls-verify=false localhost:5000"),
+    ],
+)
+@pytest.mark.parametrize("piped", [False, True])
+def test_login_hands_the_token_to_the_builder_and_tells_it_nobody(
+    tools: Path, project: Path, monkeypatch: pytest.MonkeyPatch, name: str, registry: str, words: str, piped: bool
+) -> None:
+    does = f'echo "$@" >{project}/told; /bin/cat >{project}/given'
+    program(tools, name, f'case "$1" in login) {does};; *) {GOOD[name]};; esac')
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("KALEYARD_REGISTRY", registry)
+    monkeypatch.setenv("REGISTRY_USER", "nobody" if piped else "o'b")
+    monkeypatch.setenv("REGISTRY_TOKEN", "" if piped else TOKEN)
+    options = ["--username", "o'b", "--password-stdin"] if piped else []
+    done = CliRunner().invoke(cli, ["login", *options], input=f"{TOKEN}\n" if piped else None)
+    assert done.exit_code == 0, done.output
+    assert (project / "told").read_text() == f"login --username o'b {words}\n"
+    assert (project / "given").read_text() == TOKEN
+    assert "token" not in done.output
+
+
+@pytest.mark.parametrize("lacks", ["REGISTRY_USER", "REGISTRY_TOKEN"])
+def test_login_without_a_user_or_a_token_says_which(lacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in {"REGISTRY_USER", "REGISTRY_TOKEN"} - {lacks}:
+        monkeypatch.setenv(name, "x")
+    monkeypatch.delenv(lacks, raising=False)
+    done = CliRunner().invoke(cli, ["login", "--registry", "registry.example.com"])
+    assert isinstance(done.exception, UsageError)
+    assert done.exception.what == f"{lacks} is not set"
+
+
+def test_a_registry_that_refuses_is_told_without_the_token(tools: Path) -> None:
+    program(
+        tools,
+        "podman",
+        f'[ "$1" = login ] || exit 0; echo "{TOKEN.replace("$", chr(92) + "$")} is wrong" >&2; exit 125',
+    )
+    with pytest.raises(ExternalError, match=r"podman cannot sign in to registry\.example\.com as me: \.\.\. is wrong"):
+        find_builder("podman", Commands()).login("registry.example.com", "me", TOKEN)

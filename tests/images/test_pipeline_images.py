@@ -36,6 +36,7 @@ def test_only_what_changed_is_built_and_pushed_and_named(place: Place) -> None:
         "image": first.steps["fit"].name,
         "digest": first.steps["fit"].digest,
         "key": first.steps["fit"].key,
+        "base": place.base,
     }
     assert sorted(p.name for p in (place.root / "build/demo/sbom").iterdir()) == [
         "fit.cdx.json",

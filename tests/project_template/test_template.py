@@ -227,7 +227,7 @@ def _needs(metadata: bytes) -> tuple[list[str | None], SpecifierSet, set[str]]:
     return one, SpecifierSet(str(told["Requires-Python"])), needs
 
 
-@pytest.mark.parametrize("target", ["help", "environment", "check", "notebooks", "compile", "login"])
+@pytest.mark.parametrize("target", ["help", "environment", "check", "notebooks", "compile"])
 def test_what_the_workflows_call_is_the_same_in_both_makefiles(repository: Path, target: str) -> None:
     def recipe(path: Path) -> str:
         (found,) = re.findall(rf"(?ms)^{target}:.*?(?=\n\n|\Z)", path.read_text(encoding="utf-8"))

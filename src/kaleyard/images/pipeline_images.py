@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from kaleyard.base_images import base_image, locked_digests
 from kaleyard.compiler.image_recipe import pipeline_recipes
 from kaleyard.config import Project
 from kaleyard.errors import ExternalError
@@ -22,7 +23,7 @@ from kaleyard.images.build_context import write_context
 from kaleyard.images.build_lock import build_lock
 from kaleyard.images.build_options import BuildOptions
 from kaleyard.images.builders import Builder, BuildRequest, find_builder
-from kaleyard.images.image_origin import base_digest, origin
+from kaleyard.images.image_origin import origin, seen_digests
 from kaleyard.images.oci_registry import Registry, split_repository
 from kaleyard.pipeline import Pipeline
 from kaleyard.records.image_record import BuiltPipeline, StepImage
@@ -74,14 +75,22 @@ class _Images:
     ) -> None:
         self._project, self._options, self._reporter = project, options, reporter
         self._remembered = dict(remembered)
-        self._recipes = pipeline_recipes(pipeline, project)
         self._commands = Commands()
+        self._recipes = pipeline_recipes(pipeline, project, self._seen(pipeline))
         self._telling = threading.Lock()
         suffix = f"-{options.platform.replace('/', '-')}" if options.platform else ""
         steps = {n: StepImage(n, r.repository, f"{r.tag}{suffix}", r.key) for n, r in self._recipes.items()}
         self.built = BuiltPipeline(pipeline.name, self._recipes, steps)
         hosts = {split_repository(r.repository)[0] for r in self._recipes.values()}
         self._registries = {host: Registry(host) for host in hosts}
+
+    def _seen(self, pipeline: Pipeline) -> dict[str, str]:
+        """The digests, as of now, of the base images that are not locked. Locked ones ask nobody."""
+        used = {base_image(step, self._project) for step in pipeline.steps} - locked_digests(self._project).keys()
+        names = sorted(name for name in used if "@" not in name)
+        return seen_digests(
+            names, lambda: find_builder(self._options.builder, self._commands), engine_first=not self._options.push
+        )
 
     def make(self) -> BuiltPipeline:
         """All images, each there at the end."""
@@ -161,7 +170,7 @@ class _Images:
             self._tell(image, "building")
             folder.mkdir()
             write_context(recipe, self._project, folder)
-            arguments = dict(told) | {"KALEYARD_KEY": image.key, "BASE_DIGEST": base_digest(recipe.base_image, builder)}
+            arguments = dict(told) | {"KALEYARD_KEY": image.key}
             platform = self._options.platform
             builder.build(BuildRequest(image.name, folder, arguments, secrets, platform, recipe.place))
             image.built = True

@@ -35,7 +35,10 @@ def publish(pipeline: Pipeline, project: Project, built: BuiltPipeline) -> Path:
     """
     assert built.complete
     lock = Lock.read(project.root / project.lock)
-    images = {n: {"image": i.name, "digest": i.digest, "key": i.key} for n, i in built.steps.items()}
+    images = {
+        n: {"image": i.name, "digest": i.digest, "key": i.key, "base": built.recipes[n].base_image}
+        for n, i in built.steps.items()
+    }
     files = {f"sbom/{n}.cdx.json": sbom(r, lock, built.steps[n].digest) for n, r in built.recipes.items()}
     files[IMAGES] = json.dumps(images, indent=1).encode() + b"\n"
     folder = project.root / FOLDER / pipeline.name

@@ -93,7 +93,7 @@ class Submission:
 def read_submission(pipeline: Pipeline, project: Project) -> Submission:
     """The package that `build` wrote for the pipeline.
 
-    Raises UsageError if there is none, StaleError if the notebook, its files or the lock have changed since.
+    Raises UsageError if there is none, StaleError if the notebook, its files or a lock have changed since.
     """
     folder = project.root / FOLDER / pipeline.name
     fix = "Make it: kaleyard build."
@@ -102,11 +102,13 @@ def read_submission(pipeline: Pipeline, project: Project) -> Submission:
         content = (folder / PACKAGE).read_bytes()
         keys = {n: str(i["key"]) for n, i in images.items()}
         pinned = {n: f"{_repository(str(i['image']))}@{i['digest']}" for n, i in images.items()}
+        bases = (str(i.get("base", "")).partition("@") for i in images.values())
+        seen = {name: digest for name, _, digest in bases if digest}
     except FileNotFoundError as error:
         raise UsageError(f"there is no package of {pipeline.name} under {folder}", fix=fix) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ExternalError(f"the package of {pipeline.name} cannot be read: {error!r}", fix=fix) from error
-    changed = sorted(n for n, r in pipeline_recipes(pipeline, project).items() if keys.get(n) != r.key)
+    changed = sorted(n for n, r in pipeline_recipes(pipeline, project, seen).items() if keys.get(n) != r.key)
     if not changed and content != package_bytes(pipeline, project, pinned, Path(folder / PACKAGE)):
         changed = ["the pipeline itself"]
     if changed:

@@ -1,4 +1,4 @@
-"""Rules about what a step imports: packages, modules of the project, and what is installed when it runs."""
+"""Rules about what a step finds in its image: packages, modules of the project, the base image."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kaleyard.analysis.notebook_analysis import NotebookAnalysis
+from kaleyard.base_images import base_image, locked_digests
 from kaleyard.errors import Location
 from kaleyard.installed_packages import providers
 from kaleyard.notebook.magics import magic_calls
@@ -97,6 +98,30 @@ class InstallsPackages(Rule[NotebookAnalysis]):
                         yield self.found(Location(subject.notebook.name, cell, step), what, line=node.lineno)
 
 
+class UnlockedBaseImage(Rule[NotebookAnalysis]):
+    """Run `kaleyard lock` and commit `images.lock`; until then `build` takes what the registry has on that day."""
+
+    code = "KY406"
+    title = "base image whose digest is not locked"
+    severity = "warning"
+    example = (("print(1)", "step:show"),)
+    files = ("requirements.lock",)
+
+    def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
+        """Each base image of the pipeline once, where the project locks its packages: else it builds no images."""
+        project, pipeline = subject.project, subject.pipeline
+        if pipeline.notebook != subject.notebook.name or not (project.root / project.lock).is_file():
+            return
+        locked = locked_digests(project)
+        told: set[str] = set()
+        for step in pipeline.steps:
+            image = base_image(step, project)
+            if "@" not in image and image not in locked and image not in told:
+                told.add(image)
+                place = Location(subject.notebook.name, step=step.name if step.settings.image else None)
+                yield self.found(place, f"`images.lock` has no digest of {image}")
+
+
 def _step_imports(subject: NotebookAnalysis) -> Iterator[tuple[str, int, int, str]]:
     """Every import that a step cannot do without: step, cell, line, module (with dots in front if relative)."""
     for step, flow in subject.flows.items():
@@ -153,4 +178,4 @@ def _unreadable(file: Path) -> str:
     return ""
 
 
-RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (MissingPackage, MissingModule, InstallsPackages)
+RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (MissingPackage, MissingModule, InstallsPackages, UnlockedBaseImage)
