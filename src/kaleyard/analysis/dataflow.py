@@ -146,7 +146,7 @@ class _Resolver:
     def _add_input(self, name: str, maker: StepCode, site: Site) -> None:
         known_maker = self.flow.inputs.setdefault(name, maker.name)
         if known_maker != maker.name:
-            message = f"it is needed as step {maker.name} makes it and as step {known_maker} does"
+            message = f"the step needs its values from both step {maker.name} and step {known_maker}"
             self._add_conflict(name, site, message)
 
     def _add_conflict(self, name: str, site: Site, message: str) -> None:
@@ -253,7 +253,7 @@ class _Resolver:
             reassigned = any(name in u.names.gives for u in owner.units[index + 1 :])
             if deleted or (reassigned and not (same_import and name in owner.names.imports)):
                 verb = "deletes" if deleted else "changes"
-                self._add_conflict(name, site, f"code of step {owner.name} uses it before that step {verb} it")
+                self._add_conflict(name, site, f"carried code of step {owner.name} uses it before that step {verb} it")
             return owner
         earlier = [m for m in makers if self.resolved.index[m.name] < self.resolved.index[owner.name]]
         reached = [m for m in earlier if m.name in self.resolved.before[owner.name]]
@@ -290,10 +290,10 @@ class _Resolver:
                     # A class stays the same class when steps set attributes on it.
                     same_class = name in self.registries or any(is_class(u, name) for u in self.carried.taken.values())
                     if name in self.flow.inputs and name in unit.names.reads and not same_class:
-                        message = f"code it carries from cell {unit.cell} uses it as it was before the steps"
+                        message = f"carried code of cell {unit.cell} uses its value from before the steps"
                         self._add_conflict(name, unit.names.reads[name], message)
             else:
                 self.flow.setup.append(unit)
         for name in sorted(self.flow.parameters & set(self.flow.inputs)):
-            message = f"code it carries uses this parameter, and step {self.flow.inputs[name]} sets it"
+            message = f"carried code uses this parameter, but step {self.flow.inputs[name]} changes it"
             self._add_conflict(name, (0, 1), message)

@@ -92,9 +92,9 @@ def _parameters(parts: Sequence[NotebookAnalysis]) -> list[Parameter]:
         for parameter in part.parameters.parameters:
             first = parameters.setdefault(parameter.name, parameter)
             if first.type != parameter.type:
-                message = f"{parameter.name} is of type {parameter.type} here and {first.type} in another notebook"
+                message = f"`{parameter.name}` has type {parameter.type} here and {first.type} in another notebook"
             elif parameter.name not in composing and first.default != parameter.default:
-                message = f"another notebook of this pipeline has {parameter.name} = {first.default!r}"
+                message = f"another notebook of this pipeline sets `{parameter.name} = {first.default!r}`"
             else:
                 continue
             part.parameters.problems.append(CellProblem(parameter.cell, 1, message))

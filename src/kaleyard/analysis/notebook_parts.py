@@ -126,7 +126,7 @@ def read_part(
     outline = read_outline(notebook, tags, name)
     if not outline.steps:
         hint = "Tag a cell `step:NAME`, or write some code."
-        raise NotebookError("it has no steps", place=Location(notebook.name), fix=hint)
+        raise NotebookError("the notebook has no steps", place=Location(notebook.name), fix=hint)
     reading = NotebookAnalysis(project, notebook, outline, Pipeline(outline.name, notebook.name, ()))
     sources = reading.sources
     reading.parameters = read_parameters(((n, sources[n]) for n in outline.parameters), notebook.name)
@@ -155,13 +155,13 @@ def _check_fixed_parameters(reading: NotebookAnalysis, use: Reference | None) ->
         location = Location(reading.notebook.name, parameter.cell if parameter else None, use.name if use else None)
         if parameter is None:
             raise NotebookError(
-                f"`notebook_parameters` sets {name}, which this notebook does not have",
+                f"`notebook_parameters` sets `{name}`, but this notebook has no such parameter",
                 place=location,
-                fix=f"It has: {', '.join(parameters) or 'none'}.",
+                fix=f"Its parameters: {', '.join(parameters) or 'none'}.",
             )
         if type(value).__name__ != parameter.type:
             raise NotebookError(
-                f"`notebook_parameters` sets {name}, of type {parameter.type}, to {value!r}",
+                f"`notebook_parameters` sets `{name}` to {value!r}, but its type is {parameter.type}",
                 place=location,
                 fix=f"Its default is {parameter.default!r}.",
             )
@@ -227,9 +227,9 @@ def _rename_outputs(reading: NotebookAnalysis, use: Reference, scope: Scope) -> 
         step = next((n for n in reversed(reading.order) if name in code_by_step[n].names.gives), None)
         if step is None:
             raise NotebookError(
-                f"`notebook_outputs` renames `{name}`, which the notebook does not make",
+                f"`notebook_outputs` renames `{name}`, but no step of this notebook assigns it",
                 place=Location(reading.notebook.name, step=use.name),
-                fix=f"Mend the metadata of cell {use.cell}.",
+                fix=f"Fix the metadata of cell {use.cell}.",
             )
         for part in reading.walk():
             if step in part.code:
