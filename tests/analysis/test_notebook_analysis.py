@@ -63,7 +63,7 @@ def test_settings_of_tags_and_metadata_come_through(tmp_path: Path) -> None:
 
 
 def test_a_notebook_with_nothing_to_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotebookError, match="it has no steps"):
+    with pytest.raises(NotebookError, match="the notebook has no steps"):
         load(tmp_path, markdown("only prose"))
 
 

@@ -110,7 +110,7 @@ def test_two_parts_with_different_defaults_are_told(project: Path) -> None:
     for name, value in (("one", 1), ("two", 2)):
         notebook(folder / f"{name}.ipynb", (f"N = {value}", "pipeline-parameters"), (f"{name} = N", "step:a"))
     root = compose(folder / "root.ipynb", ("# one", "notebook:one"), ("# two", "notebook:two"))
-    with pytest.raises(CheckError, match=r"two\.ipynb: cell 1: KY301 another notebook of this pipeline has N = 1"):
+    with pytest.raises(CheckError, match=r"two\.ipynb: cell 1: KY301 another notebook of this pipeline sets `N = 1`"):
         kaleyard.read(root)
 
 
@@ -214,13 +214,13 @@ def test_changing_a_type_without_its_users_is_told(project: Path) -> None:
     folder = project / "notebooks"
     notebook(folder / "part.ipynb", ("N = 1", "pipeline-parameters"), ("a = N", "step:a"))
     root = compose(folder / "root.ipynb", ("N = 'many'", "pipeline-parameters"), ("# part", "notebook:part"))
-    with pytest.raises(CheckError, match=r"part\.ipynb: cell 1: KY301 N is of type int here and str in another"):
+    with pytest.raises(CheckError, match=r"part\.ipynb: cell 1: KY301 `N` has type int here and str in another"):
         kaleyard.read(root)
     root = compose(folder / "root.ipynb", ("# part", "notebook:part"), part={"notebook_parameters": {"N": "many"}})
-    with pytest.raises(kaleyard.KaleyardError, match="sets N, of type int, to 'many'"):
+    with pytest.raises(kaleyard.KaleyardError, match="sets `N` to 'many', but its type is int"):
         kaleyard.read(root)
     root = compose(folder / "root.ipynb", ("# part", "notebook:part"), part={"notebook_parameters": {"M": 1}})
-    with pytest.raises(kaleyard.KaleyardError, match="sets M, which this notebook does not have"):
+    with pytest.raises(kaleyard.KaleyardError, match="sets `M`, but this notebook has no such parameter"):
         kaleyard.read(root)
     said = notebook(folder / "said.ipynb", ("N: int = 1.5", "pipeline-parameters"), ("a = N", "step:a"))
     with pytest.raises(CheckError, match=r"said to be of type int, and its default 1.5 is not"):

@@ -1,4 +1,4 @@
-"""A notebook in, a `Pipeline` out, with all that the rules want to know on the way."""
+"""Reads a notebook into a `Pipeline`, with the facts that the rules check."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ __all__ = ["NotebookAnalysis", "kale_tags", "read"]
 
 
 def read(path: Path, project: Project, repair: Callable[[Notebook], Notebook] | None = None) -> NotebookAnalysis:
-    """The notebook at `path`, read as a pipeline of `project`, with the notebooks it is composed of.
+    """The analysis of the notebook at `path`, with the notebooks it is composed of.
 
-    A notebook without `step:` cells is one step. Raises NotebookError for what cannot be read at all; names that
-    nothing makes and the like are facts of the reading, for the rules to judge. `repair` changes each notebook first.
+    A notebook without `step:` cells is one step. `repair` changes each notebook before it is analyzed. Raises
+    NotebookError if a notebook cannot be read; undefined names and the like are recorded for the rules.
     """
     reading = read_part(path, project, repair=repair)
     parts = list(reading.walk())
@@ -61,7 +61,7 @@ def read(path: Path, project: Project, repair: Callable[[Notebook], Notebook] | 
 
 
 def _add_results(reading: NotebookAnalysis) -> None:
-    """A step's last bare expression is a result of it, as Kale has it."""
+    """Add the variable in a step's last line to its outputs, as Kale does."""
     for name, code in reading.code.items():
         body = next((tree.body for number, tree in reversed(code.trees) if number != GENERATED and tree.body), [])
         last = body[-1] if body else None
@@ -74,31 +74,31 @@ def _add_results(reading: NotebookAnalysis) -> None:
 def _metrics_by_step(
     metrics: Iterable[str], code: Mapping[str, StepCode], flows: Mapping[str, StepFlow]
 ) -> dict[str, list[str]]:
-    """Each metric belongs to the last step that makes it; a parameter told as one, to the last step that uses it."""
-    found: dict[str, list[str]] = {}
+    """The metrics of each step: the last one that makes the metric or, for a parameter, uses it."""
+    by_step: dict[str, list[str]] = {}
     for name in metrics:
         makers = [s.name for s in code.values() if name in s.names.makes | s.names.may_make]
         makers = makers or [n for n in code if name in flows[n].parameters]
         if makers:
-            found.setdefault(makers[-1], []).append(name)
-    return found
+            by_step.setdefault(makers[-1], []).append(name)
+    return by_step
 
 
 def _parameters(parts: Sequence[NotebookAnalysis]) -> list[Parameter]:
-    """The parameters of all notebooks: the composing one's win; two others may not differ."""
-    found: dict[str, Parameter] = {}
-    own = {p.name for p in parts[0].parameters.parameters}
+    """The parameters of all notebooks. The composing notebook's defaults win; other defaults must agree."""
+    parameters: dict[str, Parameter] = {}
+    composing = {p.name for p in parts[0].parameters.parameters}
     for part in parts:
         for parameter in part.parameters.parameters:
-            known = found.setdefault(parameter.name, parameter)
-            if known.type != parameter.type:
-                what = f"{parameter.name} is of type {parameter.type} here and {known.type} in another notebook"
-            elif parameter.name not in own and known.default != parameter.default:
-                what = f"another notebook of this pipeline has {parameter.name} = {known.default!r}"
+            first = parameters.setdefault(parameter.name, parameter)
+            if first.type != parameter.type:
+                message = f"`{parameter.name}` has type {parameter.type} here and {first.type} in another notebook"
+            elif parameter.name not in composing and first.default != parameter.default:
+                message = f"another notebook of this pipeline sets `{parameter.name} = {first.default!r}`"
             else:
                 continue
-            part.parameters.problems.append(CellProblem(parameter.cell, 1, what))
-    return list(found.values())
+            part.parameters.problems.append(CellProblem(parameter.cell, 1, message))
+    return list(parameters.values())
 
 
 def _pipeline(reading: NotebookAnalysis, parameters: Sequence[Parameter]) -> Pipeline:
@@ -107,11 +107,11 @@ def _pipeline(reading: NotebookAnalysis, parameters: Sequence[Parameter]) -> Pip
     for part in reading.walk():
         steps |= {step.name: _step(part, step, parameters) for step in part.outline.steps}
     for part in reading.walk():
-        codes = {name: c for p in part.walk() for name, c in p.code.items()}
+        code = {name: c for p in part.walk() for name, c in p.code.items()}
         flows = {name: f for p in part.walk() for name, f in p.flows.items()}
-        metrics = _metrics_by_step(part.metrics.metrics, {n: codes[n] for n in part.order}, flows)
-        for name, told in metrics.items():
-            steps[name] = replace(steps[name], metrics=(*steps[name].metrics, *told))
+        metrics = _metrics_by_step(part.metrics.metrics, {n: code[n] for n in part.order}, flows)
+        for name, names in metrics.items():
+            steps[name] = replace(steps[name], metrics=(*steps[name].metrics, *names))
     return replace(
         reading.pipeline,
         steps=tuple(steps[name] for name in reading.order),
@@ -129,8 +129,8 @@ def _step(reading: NotebookAnalysis, step: OutlineStep, parameters: Sequence[Par
     return Step(
         name=step.name,
         cells=(
-            *_in_place(_own_cells(notebook, step), _setup(flow.inline, reading)),
-            *_renamings(reading.code[step.name]),
+            *_with_inline_cells(_own_cells(notebook, step), _setup(flow.inline, reading)),
+            *_output_renames(reading.code[step.name]),
         ),
         setup=_setup(flow.setup, reading),
         late_setup=_setup(flow.late, reading),
@@ -138,13 +138,13 @@ def _step(reading: NotebookAnalysis, step: OutlineStep, parameters: Sequence[Par
         parameters=tuple(p.name for p in parameters if p.name in flow.parameters),
         inputs=tuple(
             Input(n, m, reading.outdated.names(m, step.name), n in reading.optional.get(m, ()))
-            for n, m in _in_order(flow)
+            for n, m in _inputs_in_load_order(flow)
         ),
         optional=tuple(sorted(reading.optional.get(step.name, set()) & flow.outputs)),
         outputs=tuple(sorted(flow.outputs)),
-        together=_together(sorted(flow.outputs), reading.code[step.name].names),
-        evolving=_own_classes(flow, reading),
-        remade=_remade(flow, reading.code[step.name].use),
+        together=_alias_groups(sorted(flow.outputs), reading.code[step.name].names),
+        evolving=_step_classes(flow, reading),
+        remade=_recomputed_shared(flow, reading.code[step.name].use),
         random_state=flow.random_state if RANDOM_STATE in flow.outputs else (),
         after=tuple(sorted(flow.upstream - set(flow.inputs.values()) - set(reading.files[step.name].inputs))),
         packages=tuple(sorted(needs.packages)),
@@ -159,55 +159,58 @@ def _step(reading: NotebookAnalysis, step: OutlineStep, parameters: Sequence[Par
 
 
 def _optional(code: Mapping[str, StepCode], flows: Mapping[str, StepFlow]) -> dict[str, set[str]]:
-    """By step, the outputs that it makes on some paths only, and that no step surely reads."""
-    needed = {(maker, name) for f in flows.values() for name, maker in f.inputs.items() if name not in f.optional}
+    """By step, the outputs that it makes on some paths only and that no step always reads."""
+    required = {(maker, name) for f in flows.values() for name, maker in f.inputs.items() if name not in f.optional}
     return {
-        step: {n for n in flows[step].outputs & c.names.may_make if (step, n) not in needed} for step, c in code.items()
+        step: {n for n in flows[step].outputs & c.names.may_make if (step, n) not in required}
+        for step, c in code.items()
     }
 
 
 def _evolving(steps: Sequence[StepCode]) -> frozenset[str]:
-    """The classes that are defined once, if steps change any after it was defined; else none."""
+    """The classes that are defined once, if a step changes one of them after its definition; else none."""
     units = {id(u): u for step in steps for u in (*step.shared, *step.units)}.values()
     defined = Counter(n for u in units for n in u.names.definitions if is_class(u, n))
-    changed = {n for step in steps for n in step.names.changes if n in defined}
-    return frozenset(n for n, count in defined.items() if count == 1) if changed else frozenset()
+    changed_classes = {n for step in steps for n in step.names.changes if n in defined}
+    return frozenset(n for n, count in defined.items() if count == 1) if changed_classes else frozenset()
 
 
-def _own_classes(flow: StepFlow, reading: NotebookAnalysis) -> tuple[str, ...]:
-    """The evolving classes that the step has."""
+def _step_classes(flow: StepFlow, reading: NotebookAnalysis) -> tuple[str, ...]:
+    """The evolving classes that the step carries."""
     return tuple(sorted(reading.evolving & {n for u in flow.carried for n in u.names.definitions}))
 
 
-def _in_order(flow: StepFlow) -> list[tuple[str, str]]:
-    """The inputs with their makers in the order they are loaded: classes first, since other values may be of them."""
+def _inputs_in_load_order(flow: StepFlow) -> list[tuple[str, str]]:
+    """The inputs with their makers in load order: classes first, because other values may be instances of them."""
     classes = {n for u in flow.carried for n in u.names.definitions}
     return sorted(flow.inputs.items(), key=lambda pair: (pair[0] not in classes, pair[0]))
 
 
-def _together(outputs: Sequence[str], names: NameEffects) -> tuple[tuple[str, ...], ...]:
-    """The groups of a step's outputs that may be one object, or hold one another."""
-    known = Scope(alias=names.alias, held=names.held)
-    groups = {tuple(n for n in outputs if n in known.same(name)) for name in outputs}
+def _alias_groups(outputs: Sequence[str], names: NameEffects) -> tuple[tuple[str, ...], ...]:
+    """The groups of a step's outputs that may be the same object, or hold each other."""
+    scope = Scope(alias=names.alias, held=names.held)
+    groups = {tuple(n for n in outputs if n in scope.same(name)) for name in outputs}
     return tuple(sorted(group for group in groups if len(group) > 1))
 
 
-def _remade(flow: StepFlow, use: str) -> tuple[tuple[str, str], ...]:
-    """Values of shared cells that the step makes again, as other steps do: a change of them stays in one step."""
-    made = {n for u in flow.setup if keeps_state(u) for n in u.names.makes | u.names.may_make}
-    made |= {n for u in flow.setup for n in classes_with_data(u)}
-    return tuple((name, use) for name in sorted(made - set(flow.inputs)))
+def _recomputed_shared(flow: StepFlow, use: str) -> tuple[tuple[str, str], ...]:
+    """Mutable values of shared cells that the step recomputes, as other steps do: a change stays in one step."""
+    names = {n for u in flow.setup if keeps_state(u) for n in u.names.makes | u.names.may_make}
+    names |= {n for u in flow.setup for n in classes_with_data(u)}
+    return tuple((name, use) for name in sorted(names - set(flow.inputs)))
 
 
 def _needs(reading: NotebookAnalysis, step: OutlineStep, defaults: Sequence[object]) -> Dependencies:
     project, notebook = reading.project, reading.notebook
     code: list[tuple[int, ast.AST]] = list(reading.code[step.name].trees)
     code += [(u.cell, node) for u in reading.flows[step.name].carried for node in u.nodes]
-    places = [project.root / p for p in project.module_path]
+    module_folders = [project.root / p for p in project.module_path]
     inputs = reading.flows[step.name].inputs
-    behind = {m for name, maker in inputs.items() for m in reading.origins.modules(maker, name)}
+    value_modules = {m for name, maker in inputs.items() for m in reading.origins.modules(maker, name)}
     files = reading.files[step.name]
-    return find_dependencies(code, defaults, project.root, notebook.path.resolve().parent, places, behind, files)
+    return find_dependencies(
+        code, defaults, project.root, notebook.path.resolve().parent, module_folders, value_modules, files
+    )
 
 
 def _folder(reading: NotebookAnalysis) -> str:
@@ -219,8 +222,8 @@ def _folder(reading: NotebookAnalysis) -> str:
 
 @cache
 def _declared_files(project: Project) -> frozenset[str]:
-    found = (p for pattern in project.files for p in project.root.glob(pattern))
-    return frozenset(project.relative(p) for p in found if p.is_file())
+    paths = (p for pattern in project.files for p in project.root.glob(pattern))
+    return frozenset(project.relative(p) for p in paths if p.is_file())
 
 
 def _module_path(reading: NotebookAnalysis) -> tuple[str, ...]:
@@ -230,45 +233,45 @@ def _module_path(reading: NotebookAnalysis) -> tuple[str, ...]:
 
 
 def _setup(carried: Sequence[CodeFragment], reading: NotebookAnalysis) -> tuple[Cell, ...]:
-    """The carried units as cells: those of one cell together, and whole if all of it is carried."""
+    """The carried units as cells, grouped by cell; a cell keeps its source if all its units are carried."""
     by_cell: dict[int, list[CodeFragment]] = {}
     for position, unit in enumerate(carried):
-        # What comes from another notebook, or from none, has no number here.
+        # Units of another notebook, and generated ones, have no cell number here.
         key = unit.cell if id(unit) in reading.own_units and unit.cell else -position - 1
         by_cell.setdefault(key, []).append(unit)
-    found = []
+    cells = []
     for key, group in by_cell.items():
-        complete = key > 0 and len(group) == reading.units_in[key]
-        source = reading.sources[key] if complete else "\n".join(u.source for u in group)
-        found.append(Cell(max(key, GENERATED), "code", source.strip("\n")))
-    return tuple(found)
+        is_whole = key > 0 and len(group) == reading.units_in[key]
+        source = reading.sources[key] if is_whole else "\n".join(u.source for u in group)
+        cells.append(Cell(max(key, GENERATED), "code", source.strip("\n")))
+    return tuple(cells)
 
 
-def _in_place(own: Sequence[Cell], shared: Sequence[Cell]) -> list[Cell]:
-    """The step's cells with those of shared cells between them, in the notebook's order."""
-    found, waiting = list[Cell](), list(shared)
+def _with_inline_cells(own: Sequence[Cell], shared: Sequence[Cell]) -> list[Cell]:
+    """The step's cells and its inline shared cells, in the notebook's order."""
+    cells, remaining = list[Cell](), list(shared)
     for cell in own:
-        while waiting and waiting[0].number < cell.number:
-            found.append(waiting.pop(0))
-        found.append(cell)
-    return found + waiting
+        while remaining and remaining[0].number < cell.number:
+            cells.append(remaining.pop(0))
+        cells.append(cell)
+    return cells + remaining
 
 
-def _renamings(code: StepCode) -> tuple[Cell, ...]:
-    """The lines that give the step's values the names they have outside of its notebook."""
+def _output_renames(code: StepCode) -> tuple[Cell, ...]:
+    """The generated lines that rename the step's outputs for the composing notebook."""
     return tuple(Cell(GENERATED, "code", u.source) for u in code.units if u.cell == GENERATED)
 
 
 def _own_cells(notebook: Notebook, step: OutlineStep) -> tuple[Cell, ...]:
-    """The step's code cells and the Markdown that belongs to it: right above its cells, and between them."""
-    mine = set(step.cells)
-    found: list[Cell] = []
-    waiting: list[Cell] = []
+    """The step's code cells with the Markdown cells directly above each of them."""
+    numbers = set(step.cells)
+    cells: list[Cell] = []
+    markdown: list[Cell] = []
     for cell in notebook.cells:
         if cell.kind == "markdown":
-            waiting.append(Cell(cell.number, "markdown", cell.source))
+            markdown.append(Cell(cell.number, "markdown", cell.source))
         elif cell.kind == "code":
-            if cell.number in mine:
-                found += [*waiting, Cell(cell.number, "code", cell.source.strip("\n"), RAISES in cell.tags)]
-            waiting = []
-    return tuple(found)
+            if cell.number in numbers:
+                cells += [*markdown, Cell(cell.number, "code", cell.source.strip("\n"), RAISES in cell.tags)]
+            markdown = []
+    return tuple(cells)

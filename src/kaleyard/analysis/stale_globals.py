@@ -1,8 +1,7 @@
-"""Names that a function inside a value may read, and that mean something else by the time a step takes the value.
+"""Globals of functions inside values that have changed by the time a step loads the value.
 
-A function's code travels inside a list or an object with the globals it reads, as they were when the value was saved.
-That it is there cannot be told from the code that calls it, so the step that loads the value is told which names to
-look out for.
+A function in a list or an object is saved with the globals it reads, as they were at that time. Reading the code does
+not show that the value holds such a function, so the step that loads it gets the names to check.
 """
 
 from __future__ import annotations
@@ -21,34 +20,38 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 class StaleGlobals:
-    """The steps in the notebook's order, with what their functions read and which names they give a value."""
+    """What the functions of each step read, and which steps assign each name, in the notebook's order."""
 
     def __init__(self, code: Mapping[str, StepCode]) -> None:
         self._index = {name: index for index, name in enumerate(code)}
-        # The first step by whose end a function can read the name, and the steps that give it another value.
-        self._read: dict[str, int] = {}
-        self._given: dict[str, list[int]] = {}
+        # By name, the first step with a function that reads it, and the steps that assign it.
+        self._first_read: dict[str, int] = {}
+        self._assigned: dict[str, list[int]] = {}
         seen: set[int] = set()
         for index, step in enumerate(code.values()):
             for unit in (*step.shared, *step.units):
                 if id(unit) not in seen:
                     seen.add(id(unit))
                     for name in _read_later(unit):
-                        self._read.setdefault(name, index)
-            # An import gives a name what it had before.
+                        self._first_read.setdefault(name, index)
+            # An import binds a name to the same module again.
             for name in step.names.gives - step.names.imports:
-                self._given.setdefault(name, []).append(index)
+                self._assigned.setdefault(name, []).append(index)
 
-    def names(self, maker: str, taker: str) -> tuple[str, ...]:
-        """What functions in a value of `maker` may read otherwise than `taker` would, sorted."""
-        made, taken = self._index[maker], self._index[taker]
-        return tuple(sorted(n for n, first in self._read.items() if first <= made and self._last(n, taken) > made))
+    def names(self, maker: str, consumer: str) -> tuple[str, ...]:
+        """The globals that functions in a value of `maker` may read with another value than in `consumer`, sorted."""
+        produced, consumed = self._index[maker], self._index[consumer]
+        return tuple(
+            sorted(
+                n for n, first in self._first_read.items() if first <= produced and self._last(n, consumed) > produced
+            )
+        )
 
     def _last(self, name: str, index: int) -> int:
-        """The last step up to that one that gives the name a value."""
-        given = self._given.get(name, [])
-        place = bisect_right(given, index)
-        return given[place - 1] if place else -1
+        """The last step, up to `index`, that assigns the name; -1 if there is none."""
+        steps = self._assigned.get(name, [])
+        position = bisect_right(steps, index)
+        return steps[position - 1] if position else -1
 
 
 def _read_later(unit: CodeFragment) -> Iterable[str]:

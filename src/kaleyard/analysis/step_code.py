@@ -1,4 +1,4 @@
-"""A step's code, and where the names in it come from: data."""
+"""Data: a step's code, and where the names in it come from."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from kaleyard.analysis.effects.code_fragments import CodeFragment
 from kaleyard.analysis.effects.name_effects import NameEffects, Scope, Site
 from kaleyard.notebook.magics import magic_calls
 
-__all__ = ["Ambiguous", "Conflict", "Missing", "StepCode", "StepFlow", "hand_on_together"]
+__all__ = ["Ambiguous", "Conflict", "Missing", "StepCode", "StepFlow", "save_aliases_together"]
 
 
 @dataclass(frozen=True, eq=False)
 class StepCode:
-    """A step as it was read: its code, what it does with names, and what it finds in its own notebook.
+    """A step as written: its code, its effects on names, and its context in the notebook.
 
-    `shared` are the units of that notebook's imports and functions cells, `parameters` the names of its
-    parameters, `prev` the steps its tags name. `use` tells which use of which notebook the step is of: cell numbers
-    compare within one.
+    `shared` are the units of the notebook's imports and functions cells, `parameters` the names of its parameters,
+    `prev` the steps in its `prev:` tags. `use` identifies the notebook and its place in a composed pipeline: cell
+    numbers are comparable within one `use`.
     """
 
     name: str
@@ -35,26 +35,26 @@ class StepCode:
 
     @cached_property
     def stars(self) -> tuple[CodeFragment, ...]:
-        """The step's star imports and the like, which may give any name."""
+        """The step's star imports and similar units, which may bind any name."""
         return tuple(u for u in self.units if u.names.star and (u.is_definition or _runs_file(u)))
 
     @cached_property
-    def _given(self) -> dict[str, int]:
+    def _last_cells(self) -> dict[str, int]:
         return {name: unit.cell for unit in self.units for name in unit.names.gives}
 
     def given_in(self, name: str) -> int:
-        """The last cell that gives the name a value."""
-        return self._given.get(name, self.cells[-1] if self.cells else 0)
+        """The last cell that changes the name's value."""
+        return self._last_cells.get(name, self.cells[-1] if self.cells else 0)
 
     def unit_at(self, cell: int, line: int) -> CodeFragment | None:
-        """The step's unit that stands on a line of a cell."""
+        """The step's unit at a line of a cell."""
         for unit in self.units:
             if unit.cell == cell and unit.nodes[0].lineno <= line <= (unit.nodes[-1].end_lineno or line):
                 return unit
         return None
 
     def gives_above(self, name: str, cell: int) -> bool:
-        """Whether a cell above that one gives the name a value."""
+        """Whether a cell above `cell` changes the name's value."""
         return any(unit.cell < cell and name in unit.names.gives for unit in self.units)
 
 
@@ -62,9 +62,8 @@ class StepCode:
 class Missing:
     """A name that has no value where it is used.
 
-    `lazy`: only a function that the step has reads it, when it is called, or a branch; `loose`: only a branch does,
-    of the step's own code or of a function.
-    `deleted` names the step that deleted it.
+    `lazy`: only a function of the step reads it, when called, or a branch; `loose`: only a branch reads it, in the
+    step's own code or in a function. `deleted` is the step that deleted it.
     """
 
     name: str
@@ -87,7 +86,7 @@ class Ambiguous:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A name that means one thing in a step and another in code the step carries; `what` tells which two."""
+    """A name with one value in a step and another in code that the step carries; `what` describes both."""
 
     name: str
     step: str
@@ -97,13 +96,14 @@ class Conflict:
 
 @dataclass(slots=True)
 class StepFlow:
-    """What a step takes, gives and carries; `setup` are the units of other cells it needs, in notebook order.
+    """What a step takes from other steps, passes on, and carries.
 
-    `late` are those of them that read inputs as they run, and so come after loading these `early` ones; `inline` those
-    that stand between the step's own cells, and work with what these make. `picked` are the names that `prev:` takes
-    from the first of two makers, where the notebook run whole would have the value of the second. `random_state` are
-    the generators of random numbers whose state the step has at its end, as far as they were seeded. `needed` are the
-    inputs that the step surely reads, `wanted` those that it may read.
+    - `setup` are the units of other cells that the step needs, in notebook order.
+    - `late` are setup units that read inputs and run after these, `early`, are loaded.
+    - `inline` are shared units that run between the step's own cells, because they use what these make.
+    - `picked` are names that `prev:` takes from an earlier maker than the notebook's order would.
+    - `random_state` are the seeded random generators whose state the step saves.
+    - `needed` are the inputs that the step always reads, `wanted` those that it may read.
     """
 
     inputs: dict[str, str] = field(default_factory=dict)
@@ -124,34 +124,34 @@ class StepFlow:
 
     @property
     def optional(self) -> set[str]:
-        """The inputs that the step can do without, if it takes another way through its code."""
+        """The inputs that the step reads on some paths only."""
         return self.wanted - self.needed
 
     @property
     def carried(self) -> list[CodeFragment]:
-        """Every unit of other cells that goes with the step."""
+        """All units of other cells that run in the step."""
         return [*self.setup, *self.late, *self.inline]
 
 
 def _runs_file(unit: CodeFragment) -> bool:
-    """Whether the unit is a magic that runs other code, as `%run tools.ipynb` and `%%cython` do, and nothing else."""
+    """Whether the unit is nothing but a magic that runs other code, such as `%run tools.ipynb` and `%%cython`."""
     rest = [n for n in unit.nodes if not isinstance(n, ast.ImportFrom)]
     return all(any(texts[:1] in (["run"], ["cython"]) for _, texts in magic_calls(n)) for n in rest)
 
 
-def hand_on_together(code: StepCode, known: Scope, earlier: Iterable[StepCode]) -> None:
-    """Have a value that the step changes in place handed on under all its names by each step that hands on one.
+def save_aliases_together(code: StepCode, scope: Scope, earlier: Iterable[StepCode]) -> None:
+    """Make earlier steps save a value that this step changes in place under all of its names.
 
-    Only what one step saves can stay one object.
+    Only names saved by the same step can stay one object.
     """
     for name in code.names.changes:
-        same = known.same(name)
+        same = scope.same(name)
         for step in earlier if len(same) > 1 else ():
             tables = (step.names.alias, step.names.held)
             pairs = [{n, root} for table in tables for n in same & table.keys() for root in table[n] & same]
             for pair in pairs:
-                given = pair & step.names.gives
-                if len(given) == 1 and not pair & (known.imports | step.names.imports):
-                    (one,), (other,) = given, pair - given
-                    site = step.names.sites.get(one) or step.names.changes.get(one)
-                    step.names.changes.setdefault(other, site or (step.cells[0], 1))
+                assigned = pair & step.names.gives
+                if len(assigned) == 1 and not pair & (scope.imports | step.names.imports):
+                    (bound,), (alias,) = assigned, pair - assigned
+                    site = step.names.sites.get(bound) or step.names.changes.get(bound)
+                    step.names.changes.setdefault(alias, site or (step.cells[0], 1))

@@ -222,7 +222,7 @@ def test_a_name_with_two_meanings_is_told_at_its_use_if_it_has_one(tmp_path: Pat
     ]
     told = [f for f in found(tmp_path, *cells) if f.code == "KY205"]
     assert [(f.place.cell, f.place.step) for f in told] == [(None, "b")]
-    assert "code it carries uses this parameter, and step" in told[0].what
+    assert "carried code uses this parameter, but step" in told[0].what
 
 
 def test_a_generator_made_with_a_parameter_does_not_change_it(tmp_path: Path) -> None:

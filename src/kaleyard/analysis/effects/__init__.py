@@ -1,1 +1,1 @@
-"""What a piece of code does with names: statements in; reads, bindings, changes and aliases out. It runs nothing."""
+"""Effects of code on names: statements in; reads, bindings, changes and aliases out. No code is run."""

@@ -1,4 +1,4 @@
-"""What the statements of one scope bind, assignments aside, and which of them a call may never come to."""
+"""Names that statements bind other than by assignment, and which code a call may skip."""
 
 from __future__ import annotations
 
@@ -9,44 +9,43 @@ __all__ = ["Branches"]
 
 
 class Branches(ast.NodeVisitor):
-    """Collects in `bound` the names that imports, handlers and patterns bind; `perhaps` counts the branches around."""
+    """Collects names bound by imports, handlers and patterns in `bound`; `conditional` is the depth of branches."""
 
     def __init__(self) -> None:
         self.bound: set[str] = set()
-        self.perhaps = 0
+        self.conditional = 0
 
     def block(self, body: Iterable[ast.AST]) -> None:
         for node in body:
             self.visit(node)
 
-    def maybe(self, *parts: ast.AST | None) -> None:
-        """Code that not every call comes to."""
-        self.perhaps += 1
+    def conditionally(self, *parts: ast.AST | None) -> None:
+        """Visit code that a call may skip."""
+        self.conditional += 1
         self.block(part for part in parts if part)
-        self.perhaps -= 1
+        self.conditional -= 1
 
     def visit_If(self, node: ast.If) -> None:
         self.visit(node.test)
-        self.maybe(*node.body, *node.orelse)
+        self.conditionally(*node.body, *node.orelse)
 
     def visit_IfExp(self, node: ast.IfExp) -> None:
         self.visit(node.test)
-        self.maybe(node.body, node.orelse)
+        self.conditionally(node.body, node.orelse)
 
     def visit_Try(self, node: ast.Try | ast.TryStar) -> None:
         self.block(node.body)
-        self.maybe(*node.handlers)
+        self.conditionally(*node.handlers)
         self.block([*node.orelse, *node.finalbody])
 
-    def visit_TryStar(self, node: ast.TryStar) -> None:
-        self.visit_Try(node)
+    visit_TryStar = visit_Try
 
     def visit_Raise(self, node: ast.Raise) -> None:
-        self.maybe(node.exc, node.cause)
+        self.conditionally(node.exc, node.cause)
 
     def visit_Assert(self, node: ast.Assert) -> None:
         self.visit(node.test)
-        self.maybe(node.msg)
+        self.conditionally(node.msg)
 
     def visit_Import(self, node: ast.Import) -> None:
         self.bound.update((a.asname or a.name.partition(".")[0]) for a in node.names)

@@ -1,4 +1,4 @@
-"""A cell cut into statements that can travel on their own, each with what it does with names."""
+"""Splits a cell into statements that can run on their own, each with its effects on names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["CodeFragment", "units"]
 
 @dataclass(frozen=True, eq=False)
 class CodeFragment:
-    """Top-level statements of a cell that stand on lines of their own, with what they do with names."""
+    """Top-level statements on lines of their own, with their effects on names."""
 
     cell: int
     source: str
@@ -29,49 +29,49 @@ class CodeFragment:
 
     @property
     def line(self) -> int:
-        """The line of the cell it starts in."""
+        """The first line, counted from the start of the cell."""
         return _first_line(self.nodes[0])
 
     @cached_property
     def modules(self) -> frozenset[str]:
-        """The top-level modules that it imports."""
-        found: set[str] = set()
+        """The top-level modules it imports."""
+        modules: set[str] = set()
         for node in (n for top in self.nodes for n in ast.walk(top)):
             if isinstance(node, ast.Import):
-                found.update(a.name.partition(".")[0] for a in node.names)
+                modules.update(a.name.partition(".")[0] for a in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found.add(node.module.partition(".")[0])
-        return frozenset(found)
+                modules.add(node.module.partition(".")[0])
+        return frozenset(modules)
 
     @cached_property
     def magic_packages(self) -> frozenset[str]:
-        """The packages without which a magic of it fails: matplotlib for `%matplotlib inline`."""
-        names = {told[0] for node in self.nodes for _, told in magic_calls(node) if told}
-        return frozenset({"matplotlib"} if names & {"matplotlib", "pylab"} else ())
+        """The packages its magics need: matplotlib for `%matplotlib inline`."""
+        magics = {texts[0] for node in self.nodes for _, texts in magic_calls(node) if texts}
+        return frozenset({"matplotlib"} if magics & {"matplotlib", "pylab"} else ())
 
     @cached_property
     def is_definition(self) -> bool:
-        """Whether running it elsewhere gives the same: imports, functions, classes, guarded imports."""
+        """Whether it defines the same thing wherever it runs: imports, functions, classes, guarded imports."""
         return all(_defines(n) for n in self.nodes)
 
     @cached_property
     def is_effect(self) -> bool:
-        """Whether it is run for what it does, such as `pd.set_option(...)`, and binds nothing anew."""
+        """Whether it runs for its effect alone, like `pd.set_option(...)`, and binds no name."""
         return not self.names.makes and not self.names.may_make and not self.names.star
 
 
-def units(cell: int, source: str, place: Location, known: Scope | None = None) -> tuple[CodeFragment, ...]:
-    """The cell's top-level statements, each with the comments above it; the whole cell where magics span lines.
+def units(cell: int, source: str, location: Location, scope: Scope | None = None) -> tuple[CodeFragment, ...]:
+    """The cell's top-level statements, each with the comments above it; the whole cell if a magic spans lines.
 
-    `known` is what was defined and imported before the cell.
+    `scope` holds what was defined and imported before the cell.
     """
-    known = known or Scope()
-    found = []
-    for text, group in _pieces(source, parse_cell(source, place), same_lines=parse_with_lines(source)[1]):
-        names = trace([(cell, ast.Module(group, []))], known)
-        known = known.then(names)
-        found.append(CodeFragment(cell, text, tuple(group), names))
-    return tuple(found)
+    scope = scope or Scope()
+    fragments = []
+    for text, group in _pieces(source, parse_cell(source, location), same_lines=parse_with_lines(source)[1]):
+        names = trace([(cell, ast.Module(group, []))], scope)
+        scope = scope.then(names)
+        fragments.append(CodeFragment(cell, text, tuple(group), names))
+    return tuple(fragments)
 
 
 def _pieces(source: str, tree: ast.Module, *, same_lines: bool) -> Iterator[tuple[str, list[ast.stmt]]]:
@@ -103,8 +103,8 @@ def _defines(node: ast.stmt) -> bool:
     if isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return True
     if isinstance(node, ast.Assign):
-        made = isinstance(node.value, ast.Lambda) or makes_class(node.value)
-        return made and all(isinstance(t, ast.Name) for t in node.targets)
+        is_definition = isinstance(node.value, ast.Lambda) or makes_class(node.value)
+        return is_definition and all(isinstance(t, ast.Name) for t in node.targets)
     if isinstance(node, ast.Try):
         return any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in node.body)
     return False

@@ -1,7 +1,4 @@
-"""What expressions do with the notebook's names.
-
-`kaleyard.analysis.effects.statements.trace` is the way in.
-"""
+"""Effects of expressions on the notebook's names; call them through `effects.statements.trace`."""
 
 from __future__ import annotations
 
@@ -14,11 +11,12 @@ from kaleyard.analysis.effects.mutation import (
     GENERATORS,
     arguments,
     bound_names,
+    called_name,
     changed_part,
     changed_roots,
+    inserted_roots,
     is_shallow,
     iterated_roots,
-    put_in,
     root_name,
 )
 from kaleyard.analysis.effects.name_effects import NameEffects, Scope
@@ -31,105 +29,110 @@ _BUILTINS = frozenset(dir(builtins))
 
 
 class Expressions(ast.NodeVisitor):
-    """Walks expressions in the order they run; `bound` (on every path) and `maybe` (on some) are the state."""
+    """Visits expressions in execution order; `bound` holds names bound on every path, `maybe` on some."""
 
-    def __init__(self, known: Scope) -> None:
+    def __init__(self, scope: Scope) -> None:
         self.names = NameEffects()
-        self.known = known
+        self.scope = scope
         self.cell = 0
         self.bound: set[str] = set()
         self.maybe: set[str] = set()
-        self.gone: set[str] = set()
-        # Names of comprehensions around, each with the variables whose items it may be.
-        self.local: list[dict[str, set[str]]] = []
-        self.alias, self.held = dict(known.alias), dict(known.held)
-        self.depth = self.perhaps = self.lazy = 0  # branches; expressions that may not run; lambdas
-        # Functions made before whose use has been counted, and whether that use surely comes; what is surely read.
-        self.used: set[tuple[str, bool]] = set()
-        self.firm: set[str] = set()
-        self.changing: set[str] = set()
-        # Methods of the notebook's own classes that change their instance, and of what else it has made.
-        self.methods = {m for what in known.definitions.values() for m in what.methods} | known.methods
+        self.deleted: set[str] = set()
+        # Variables of the enclosing comprehensions, each with the names whose items it may be.
+        self.comprehensions: list[dict[str, set[str]]] = []
+        self.alias, self.held = dict(scope.alias), dict(scope.held)
+        self.branch_depth = self.conditional = self.lambda_depth = 0
+        # Functions whose use has been counted, each with whether it is used on every path.
+        self.counted: set[tuple[str, bool]] = set()
+        self.certain_reads: set[str] = set()
+        self.being_changed: set[str] = set()
+        # Methods that change their instance: of the notebook's classes, and of random generators.
+        self.methods = {m for effects in scope.definitions.values() for m in effects.methods} | scope.methods
 
     def read(self, name: str, line: int) -> None:
-        if not any(name in scope for scope in self.local):
+        if not self._is_comprehension_variable(name):
             self._read(name, line)
+
+    def _is_comprehension_variable(self, name: str) -> bool:
+        return any(name in comprehension for comprehension in self.comprehensions)
 
     def _read(self, name: str, line: int) -> None:
         self._count(name, line)
-        if name in self.names.reads and not self.lazy:
-            self.names.direct.update(() if self.depth or self.perhaps else (name,))
-        if self._function(name) is not None:
-            self.use(name, line)
+        if name in self.names.reads and not self.lambda_depth:
+            self.names.direct.update(() if self.branch_depth or self.conditional else (name,))
+        if self._callee(name) is not None:
+            self.count_use(name, line)
 
     def _count(self, name: str, line: int, *, loose: bool = False) -> None:
-        if not (self.depth or self.perhaps or loose):
-            self.firm.add(name)
+        if not (self.branch_depth or self.conditional or loose):
+            self.certain_reads.add(name)
         if name not in self.bound:
-            wanted = self.names.maybe_reads if name in self.maybe else self.names.reads
-            wanted.setdefault(name, (self.cell, line))
+            reads = self.names.maybe_reads if name in self.maybe else self.names.reads
+            reads.setdefault(name, (self.cell, line))
 
-    def use(self, name: str, line: int) -> None:
-        """Count what a function or class reads, sets and changes once it is used, and all that it uses in turn.
+    def count_use(self, name: str, line: int) -> None:
+        """Count what a function or class reads, sets and changes when used, directly or through others.
 
-        What one made before this code reads is asked for by whoever carries it.
+        Names read by earlier functions are resolved by the step that includes them.
         """
-        reached = self._reached(name)
-        ours = self.names.definitions
-        times = (name, not (self.depth or self.perhaps))
-        if times in self.used and not ours.keys() & reached.keys():
+        used = self._used_by(name)
+        own = self.names.definitions
+        key = (name, not (self.branch_depth or self.conditional))
+        if key in self.counted and not own.keys() & used.keys():
             return
-        self.used.add(times)
-        changed = self._changed(reached)
-        for one, what in reached.items():
-            for other in what.reads:
-                if one in ours or other in ours:
-                    self._count(other, line, loose=other in what.loose)
+        self.counted.add(key)
+        changes = self._changed_by(used)
+        for function, effects in used.items():
+            for dependency in effects.reads:
+                if function in own or dependency in own:
+                    self._count(dependency, line, loose=dependency in effects.loose)
                 else:
-                    self.names.through.add(other)
-            for other in what.sets:
-                self.maybe.add(other)
-                self.names.sites.setdefault(other, (self.cell, line))
-            for other in changed[one] - set(what.parameters):
-                self.change(other, line, local=False)
+                    self.names.through.add(dependency)
+            for dependency in effects.sets:
+                self.maybe.add(dependency)
+                self.names.sites.setdefault(dependency, (self.cell, line))
+            for dependency in changes[function] - set(effects.parameters):
+                self.record_change(dependency, line, local=False)
 
-    def _function(self, name: str) -> CallEffects | None:
+    def _callee(self, name: str) -> CallEffects | None:
         if name in self.names.definitions:
             return self.names.definitions[name] if name in self.maybe else None
-        return None if name in self.bound else self.known.definitions.get(name)
+        return None if name in self.bound else self.scope.definitions.get(name)
 
-    def _reached(self, name: str) -> dict[str, CallEffects]:
-        """The function or class of that name and those it uses in turn."""
-        found: dict[str, CallEffects] = {}
+    def _used_by(self, name: str) -> dict[str, CallEffects]:
+        """The function or class `name` and all that it uses, directly or through others."""
+        used: dict[str, CallEffects] = {}
         todo = [name]
         while todo:
-            one = todo.pop()
-            what = None if one in found else self._function(one)
-            if what is not None:
-                found[one] = what
-                todo.extend(what.reads)
-        return found
+            current = todo.pop()
+            effects = None if current in used else self._callee(current)
+            if effects is not None:
+                used[current] = effects
+                todo.extend(effects.reads)
+        return used
 
-    def _changed(self, reached: Mapping[str, CallEffects]) -> dict[str, set[str]]:
-        """By function, the names, its parameters among them, whose values it changes, itself or by what it calls."""
-        found = {one: set(what.changes | what.changed) for one, what in reached.items()}
-        for one, what in reached.items():
-            found[one] |= {root for root, method in what.asks if method != "__call__" and method in self.methods}
-        again = True
-        while again:
-            again = False
-            for one, what in reached.items():
-                for callee, where, root in what.passes:
-                    if callee in reached and root not in found[one]:
-                        parameter = reached[callee].parameter(where)
-                        if parameter in found[callee] and parameter in reached[callee].parameters:
-                            found[one].add(root)
-                            again = True
-        return found
+    def _changed_by(self, used: Mapping[str, CallEffects]) -> dict[str, set[str]]:
+        """For each function, the names (parameters too) whose values it changes, directly or by calls."""
+        changed = {function: set(effects.changes | effects.changed) for function, effects in used.items()}
+        for function, effects in used.items():
+            changed[function] |= {
+                root for root, method in effects.asks if method != "__call__" and method in self.methods
+            }
+        growing = True
+        while growing:
+            growing = False
+            for function, effects in used.items():
+                for callee, argument, root in effects.passes:
+                    if callee in used and root not in changed[function]:
+                        parameter = used[callee].parameter(argument)
+                        if parameter in changed[callee] and parameter in used[callee].parameters:
+                            changed[function].add(root)
+                            growing = True
+        return changed
 
-    def note(self, annotation: ast.expr, own: Iterable[str] = ()) -> None:
-        """Count the names of an annotation; they are not missed where annotations are not evaluated."""
-        if not self.known.lazy_notes and not own:
+    def read_annotation(self, annotation: ast.expr, own: Iterable[str] = ()) -> None:
+        """Count the names of an annotation; they are optional where annotations are not evaluated."""
+        if not self.scope.lazy_notes and not own:
             self.visit(annotation)
             return
         for name in sorted(names_in(annotation) - set(own)):
@@ -137,79 +140,79 @@ class Expressions(ast.NodeVisitor):
                 self.names.maybe_reads.setdefault(name, (self.cell, annotation.lineno))
 
     def read_pending(self) -> None:
-        """Definitions nobody used here: whoever uses them later needs their names, and so may this code."""
-        for name, what in self.names.definitions.items():
-            for other in (*what.reads, *what.notes):
-                if other not in self.maybe and other not in self.names.reads:
-                    self.names.maybe_reads.setdefault(other, self.names.sites.get(name, (self.cell, 1)))
+        """Count the names of definitions that this code does not use: a later use needs them."""
+        for name, effects in self.names.definitions.items():
+            for dependency in (*effects.reads, *effects.notes):
+                if dependency not in self.maybe and dependency not in self.names.reads:
+                    self.names.maybe_reads.setdefault(dependency, self.names.sites.get(name, (self.cell, 1)))
 
     def bind(self, name: str, line: int) -> None:
-        if any(name in scope for scope in self.local):
+        if self._is_comprehension_variable(name):
             return
         self.bound.add(name)
         self.maybe.add(name)
-        self.gone.discard(name)
+        self.deleted.discard(name)
         self.names.sites[name] = (self.cell, line)
         self.names.definitions.pop(name, None)
         self.names.imports.discard(name)
-        if not self.depth:
+        if not self.branch_depth:
             self._forget(name)
 
     def _forget(self, name: str) -> None:
         for table in (self.alias, self.held):
             table.pop(name, None)
-            if name not in self.known.roots:
+            if name not in self.scope.roots:
                 continue
-            for other in [n for n, roots in table.items() if name in roots]:
-                left = table.pop(other) - {name}
-                table.update({other: left} if left else {})
+            for alias in [n for n, roots in table.items() if name in roots]:
+                rest = table.pop(alias) - {name}
+                table.update({alias: rest} if rest else {})
 
     def unbind(self, name: str) -> None:
         self._forget(name)
         self.bound.discard(name)
-        if self.depth:
-            return  # on another path it keeps its value
-        self.gone.add(name)
+        if self.branch_depth:
+            return  # it keeps its value on another path
+        self.deleted.add(name)
         self.maybe.discard(name)
         self.names.definitions.pop(name, None)
         self.names.imports.discard(name)
 
-    def change(self, name: str, line: int, *, local: bool = True, deep: bool = True) -> None:
-        """The value of `name` is changed in place, and so is what else it may be, and if `deep` what it holds."""
-        if name in self.changing:
+    def record_change(self, name: str, line: int, *, local: bool = True, deep: bool = True) -> None:
+        """Record an in-place change of `name`, of its aliases and, if `deep`, of the values it holds."""
+        if name in self.being_changed:
             return
-        self.changing.add(name)
-        scope = next((s for s in reversed(self.local) if name in s), None) if local else None
-        roots = self.alias.get(name, frozenset()) if scope is None else scope[name]
-        if scope is None and not self._is_import(name):
+        self.being_changed.add(name)
+        comprehension = next((s for s in reversed(self.comprehensions) if name in s), None) if local else None
+        roots = self.alias.get(name, frozenset()) if comprehension is None else comprehension[name]
+        if comprehension is None and not self._is_import(name):
             self.names.changes.setdefault(name, (self.cell, line))
         for root in roots:
-            self.change(root, line, deep=deep)
-        for root in self.held.get(name, ()) if deep and scope is None else ():
-            self.change(root, line)
-        if scope is None and name in self.known.roots:
-            # What is this very value under another name, and what holds it.
+            self.record_change(root, line, deep=deep)
+        for root in self.held.get(name, ()) if deep and comprehension is None else ():
+            self.record_change(root, line)
+        if comprehension is None and name in self.scope.roots:
+            # Other names of the same value, and what holds it.
             for table in (self.alias, self.held):
-                for other in [n for n, others in table.items() if name in others]:
-                    self.change(other, line, deep=deep)
-        self.changing.discard(name)
+                for alias in [n for n, targets in table.items() if name in targets]:
+                    self.record_change(alias, line, deep=deep)
+        self.being_changed.discard(name)
 
     def hold(self, name: str, roots: set[str]) -> None:
-        """The value of `name` holds those of `roots` from now on."""
-        others = roots - {name} - self.known.scalars
-        if others and not self._is_import(name) and not any(name in scope for scope in self.local):
-            self.held[name] = self.held.get(name, frozenset()) | others
-            self.known.roots.update(others)
+        """Record that the value of `name` holds the values of `roots`."""
+        held = roots - {name} - self.scope.scalars
+        if held and not self._is_import(name) and not self._is_comprehension_variable(name):
+            self.held[name] = self.held.get(name, frozenset()) | held
+            self.scope.roots.update(held)
 
     def _is_import(self, name: str) -> bool:
-        return name in self.names.imports or (name in self.known.imports and name not in self.maybe)
+        return name in self.names.imports or (name in self.scope.imports and name not in self.maybe)
 
     def visit(self, node: ast.AST) -> None:
         super().visit(node)
         for name in changed_roots(node):
-            self.change(name, getattr(node, "lineno", 1), deep=not is_shallow(node))
-            if self._is_import(name) and (what := changed_part(node)):
-                self.names.modules.setdefault(what, (self.cell, getattr(node, "lineno", 1)))
+            self.record_change(name, getattr(node, "lineno", 1), deep=not is_shallow(node))
+            if self._is_import(name) and (part := changed_part(node)):
+                self.names.modules.setdefault(part, (self.cell, getattr(node, "lineno", 1)))
 
     def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Load):
@@ -223,60 +226,60 @@ class Expressions(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         self.generic_visit(node)
         func = node.func
-        # `exec` and what is done to `globals()` may give any name.
+        # `exec` and changes of `globals()` may bind any name.
         self.names.star |= isinstance(func, ast.Name) and func.id in ("exec", "globals")
-        if (func.attr if isinstance(func, ast.Attribute) else getattr(func, "id", "")) in GENERATORS:
+        if called_name(func) in GENERATORS:
             self.methods |= DRAWING
             self.names.methods = DRAWING
         if isinstance(func, ast.Attribute) and func.attr in self.methods and (root := root_name(func)):
-            self.change(root, node.lineno)
+            self.record_change(root, node.lineno)
         if isinstance(func, ast.Attribute) and (root := root_name(func)):
-            self.hold(root, put_in(node))
+            self.hold(root, inserted_roots(node))
         if not isinstance(func, ast.Name):
             return
-        what = self._function(func.id)
-        if what is None:
+        effects = self._callee(func.id)
+        if effects is None:
             if "__call__" in self.methods and func.id not in _BUILTINS:
-                self.change(func.id, node.lineno)
+                self.record_change(func.id, node.lineno)
             return
-        changed = self._changed(self._reached(func.id))[func.id] & set(what.parameters)
-        for where, value in arguments(node):
+        changed = self._changed_by(self._used_by(func.id))[func.id] & set(effects.parameters)
+        for argument, value in arguments(node):
             name = root_name(value)
-            if name and what.parameter(where) in changed:
-                self.change(name, node.lineno)
+            if name and effects.parameter(argument) in changed:
+                self.record_change(name, node.lineno)
 
     def visit_IfExp(self, node: ast.IfExp) -> None:
         self.visit(node.test)
-        self.perhaps += 1
+        self.conditional += 1
         self.visit(node.body)
         self.visit(node.orelse)
-        self.perhaps -= 1
+        self.conditional -= 1
 
     def visit_NamedExpr(self, node: ast.NamedExpr) -> None:
         self.visit(node.value)
-        # A walrus in a comprehension binds outside of it.
-        kept, self.local = self.local, []
+        # A walrus in a comprehension binds in the enclosing scope.
+        comprehensions, self.comprehensions = self.comprehensions, []
         self.bind(node.target.id, node.lineno)
-        self.local = kept
+        self.comprehensions = comprehensions
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
         for default in default_values(node):
             self.visit(default)
-        # A lambda inside an expression is mostly called at once (`map`, `apply`, `key=`).
-        what = call_effects(node)
-        self.lazy += 1
-        for name in what.reads:
-            self.perhaps += name in what.loose
+        # A lambda in an expression is usually called at once (`map`, `apply`, `key=`).
+        effects = call_effects(node)
+        self.lambda_depth += 1
+        for name in effects.reads:
+            self.conditional += name in effects.loose
             self.read(name, node.lineno)
-            self.perhaps -= name in what.loose
-        self.lazy -= 1
-        for name in what.changes:
-            self.change(name, node.lineno)
+            self.conditional -= name in effects.loose
+        self.lambda_depth -= 1
+        for name in effects.changes:
+            self.record_change(name, node.lineno)
 
     def _comprehension(self, node: Comprehension) -> None:
         self.visit(node.generators[0].iter)
         scope: dict[str, set[str]] = {}
-        self.local.append(scope)
+        self.comprehensions.append(scope)
         for index, generator in enumerate(node.generators):
             if index:
                 self.visit(generator.iter)
@@ -285,16 +288,6 @@ class Expressions(ast.NodeVisitor):
                 self.visit(test)
         for part in (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,):
             self.visit(part)
-        self.local.pop()
+        self.comprehensions.pop()
 
-    def visit_ListComp(self, node: ast.ListComp) -> None:
-        self._comprehension(node)
-
-    def visit_SetComp(self, node: ast.SetComp) -> None:
-        self._comprehension(node)
-
-    def visit_DictComp(self, node: ast.DictComp) -> None:
-        self._comprehension(node)
-
-    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> None:
-        self._comprehension(node)
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension

@@ -1,4 +1,4 @@
-"""Which variables an expression or statement changes in place, and which names may be one object."""
+"""Which variables an expression or statement changes in place, and which names may be the same object."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ __all__ = [
     "aliases",
     "arguments",
     "bound_names",
+    "called_name",
     "changed_part",
     "changed_roots",
     "held_roots",
+    "inserted_roots",
     "is_display",
     "is_shallow",
     "iterated_roots",
-    "put_in",
     "root_name",
     "same_roots",
 ]
 
-# Methods that change the object they are called on, of the libraries people use in notebooks. A change this
-# table does not know is found when the step runs: an input that a later step also takes is compared at its end.
+# Methods that change their object, in libraries common in notebooks. A change that is not in this table is detected
+# when the step runs: at its end, inputs that a later step also uses are compared.
 _CHANGING_METHODS = frozenset(
     "append appendleft extend extendleft insert remove pop popleft popitem clear sort reverse rotate update "
     "setdefault add discard difference_update intersection_update symmetric_difference_update subtract "
@@ -32,33 +33,40 @@ _CHANGING_METHODS = frozenset(
     "add_node add_nodes_from add_edge add_edges_from add_weighted_edges_from "
     "remove_node remove_nodes_from remove_edge remove_edges_from clear_edges".split()
 )
-_HANDED_ON = frozenset("append appendleft extend insert remove pop popleft update setdefault add discard".split())
+_CONTAINER_METHODS = frozenset(
+    "append appendleft extend insert remove pop popleft update setdefault add discard".split()
+)
 # Functions that change their first argument.
 _CHANGING_FUNCTIONS = frozenset(
     "shuffle heappush heappop heapify heapreplace heappushpop insort insort_left insort_right fill_diagonal "
     "copyto place putmask setattr delattr next set_node_attributes set_edge_attributes add_path add_cycle "
     "add_star".split()
 )
-# What makes a generator of random numbers, and its methods that people use, each of which moves it on.
+# Constructors of random generators, and the methods that advance their state.
 GENERATORS = frozenset({"default_rng", "RandomState", "Random"})
 DRAWING = frozenset(
     "random integers randint rand randn randrange uniform normal standard_normal gauss choice choices sample shuffle "
     "permutation permuted seed binomial poisson exponential multivariate_normal lognormal random_sample".split()
 )
-# What gives the very items of what it gets.
-_PASSING = frozenset({"enumerate", "zip", "reversed", "sorted", "list", "tuple", "iter", "filter", "set"})
+# Functions that return the items of their argument, not copies.
+_ITEM_PRESERVING = frozenset({"enumerate", "zip", "reversed", "sorted", "list", "tuple", "iter", "filter", "set"})
 _VIEWS = frozenset({"items", "values"})
 
 
 def root_name(node: ast.expr) -> str | None:
-    """The variable an attribute or subscript chain starts from (`df` of `df.loc[x].y`), None if it is no name."""
+    """The variable at the start of an attribute or subscript chain (`df` of `df.loc[x].y`); None if not a name."""
     while isinstance(node, (ast.Attribute, ast.Subscript, ast.Starred)):
         node = node.value
     return node.id if isinstance(node, ast.Name) else None
 
 
+def called_name(func: ast.expr) -> str:
+    """The last name of a called expression: `sort` of `rows.sort`; "" if it has none."""
+    return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+
+
 def arguments(call: ast.Call) -> Iterator[tuple[int | str, ast.expr]]:
-    """The arguments of a call, by position or keyword; unpacked ones (`*more`, `**more`) are left out."""
+    """The arguments of a call, by position or keyword, without unpacked ones (`*more`, `**more`)."""
     for position, value in enumerate(call.args):
         if isinstance(value, ast.Starred):
             break
@@ -69,29 +77,29 @@ def arguments(call: ast.Call) -> Iterator[tuple[int | str, ast.expr]]:
 
 
 def bound_names(target: ast.expr) -> Iterable[str]:
-    """The names an assignment target binds (not those whose items or attributes it sets)."""
+    """The names that an assignment target binds, not those whose items or attributes it sets."""
     for node in ast.walk(target):
         if isinstance(node, ast.Name) and isinstance(node.ctx, (ast.Store, ast.Del)):
             yield node.id
 
 
 def changed_roots(node: ast.AST) -> Iterable[str]:
-    """The variables that this one node changes in place: item or attribute set or deleted, or a changing call."""
+    """The variables that this node changes in place by setting or deleting an item or attribute, or by a call."""
     if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, (ast.Store, ast.Del)):
         name = root_name(node)
         if name:
             yield name
     elif isinstance(node, ast.Call):
         yield from _changed_by_call(node)
-        # A method handed on is called by somebody: `map(rows.append, more)`.
-        for given in (*node.args, *(k.value for k in node.keywords)):
-            yield from _handed_on(given)
+        # A bound method passed as an argument may be called: `map(rows.append, more)`.
+        for argument in (*node.args, *(k.value for k in node.keywords)):
+            yield from _bound_method_root(argument)
     elif isinstance(node, ast.Assign):
-        yield from _handed_on(node.value)
+        yield from _bound_method_root(node.value)
 
 
-def _handed_on(value: ast.expr) -> Iterable[str]:
-    if isinstance(value, ast.Attribute) and value.attr in _HANDED_ON:
+def _bound_method_root(value: ast.expr) -> Iterable[str]:
+    if isinstance(value, ast.Attribute) and value.attr in _CONTAINER_METHODS:
         root = root_name(value)
         if root:
             yield root
@@ -100,7 +108,7 @@ def _handed_on(value: ast.expr) -> Iterable[str]:
 def _changed_by_call(call: ast.Call) -> Iterable[str]:
     func = call.func
     first = root_name(call.args[0]) if call.args else None
-    word = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+    word = called_name(func)
     if word in _CHANGING_FUNCTIONS and first:
         yield first
         return
@@ -113,12 +121,12 @@ def _changed_by_call(call: ast.Call) -> Iterable[str]:
 
 
 def is_display(node: ast.expr) -> bool:
-    """Whether it is a list, dict or set as written out: `[1]`, `{"a": 1}`, `[x for x in y]`."""
+    """Whether it is a list, dict or set display or comprehension: `[1]`, `{"a": 1}`, `[x for x in y]`."""
     return isinstance(node, (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp))
 
 
 def same_roots(value: ast.expr) -> set[str]:
-    """The variables that the value of an expression may be, or be a part of: `a`, `a.b`, `a["k"]`, `a or b`."""
+    """The variables whose value, or a part of it, an expression may return: `a`, `a.b`, `a["k"]`, `a or b`."""
     if isinstance(value, ast.BoolOp):
         return {name for part in value.values for name in same_roots(part)}
     if isinstance(value, ast.IfExp):
@@ -138,40 +146,40 @@ def held_roots(value: ast.expr) -> set[str]:
     if isinstance(value, ast.Dict):
         return {name for item in value.values for name in same_roots(item) | held_roots(item)}
     if isinstance(value, ast.Call) and _makes_object(value.func):
-        given = [item for _, item in arguments(value)]
-        return {name for item in given for name in same_roots(item) | held_roots(item)}
+        items = [item for _, item in arguments(value)]
+        return {name for item in items for name in same_roots(item) | held_roots(item)}
     return set()
 
 
-def put_in(call: ast.Call) -> set[str]:
+def inserted_roots(call: ast.Call) -> set[str]:
     """The variables whose values a method puts into the object it is called on: `rows.append(x)`."""
-    if not (isinstance(call.func, ast.Attribute) and call.func.attr in _HANDED_ON):
+    if not (isinstance(call.func, ast.Attribute) and call.func.attr in _CONTAINER_METHODS):
         return set()
     return {name for _, item in arguments(call) for name in same_roots(item) | held_roots(item)}
 
 
 def _makes_object(func: ast.expr) -> bool:
-    """Whether what is called is a class, by its name, or a function that puts objects together."""
-    word = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+    """Whether the name is that of a class, or of a function that combines objects."""
+    word = called_name(func)
     return word[:1].isupper() or word.startswith("make_") or word in {"dict", "partial"}
 
 
 def is_shallow(node: ast.AST) -> bool:
-    """Whether a node changes which things an object holds and none of these: `rows.append(x)`, `rows[0] = x`."""
+    """Whether a node changes the items an object holds, not the items' values: `rows.append(x)`, `rows[0] = x`."""
     if isinstance(node, (ast.Attribute, ast.Subscript)):
         return isinstance(node.value, ast.Name)
     if isinstance(node, ast.Call):
         func = node.func
-        word = func.attr if isinstance(func, ast.Attribute) else ""
-        return isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name) and word in _HANDED_ON
+        is_method = isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name)
+        return is_method and called_name(func) in _CONTAINER_METHODS
     return False
 
 
 def iterated_roots(iterated: ast.expr) -> set[str]:
-    """The variables whose items a loop over the expression gives: `rows`, `d.items()`, `enumerate(rows)`."""
+    """The variables whose items a loop over the expression yields: `rows`, `d.items()`, `enumerate(rows)`."""
     if isinstance(iterated, ast.Call):
         func = iterated.func
-        if isinstance(func, ast.Name) and func.id in _PASSING:
+        if isinstance(func, ast.Name) and func.id in _ITEM_PRESERVING:
             return {name for argument in iterated.args for name in iterated_roots(argument)}
         if isinstance(func, ast.Attribute) and func.attr in _VIEWS:
             return same_roots(func.value)
@@ -182,7 +190,7 @@ def iterated_roots(iterated: ast.expr) -> set[str]:
 
 
 def aliases(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, set[str]]]:
-    """The names an assignment binds, each with the variables whose value, or a part of it, it may be."""
+    """The names that an assignment binds, each with the variables whose value, or a part of it, it may be."""
     pairs = isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List))
     if pairs and len(target.elts) == len(value.elts):  # type: ignore[attr-defined]
         for inner, part in zip(target.elts, value.elts, strict=True):  # type: ignore[attr-defined]
@@ -193,9 +201,9 @@ def aliases(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, set[str]]]
 
 
 def _copies(value: ast.expr) -> bool:
-    """Whether an index on the way makes a copy, as selections of frames do.
+    """Whether an index in the chain makes a copy, as selections of frames do.
 
-    `a[:2]` of a list is a copy as well, and of an array a view, which changes with it: who hands on both sees.
+    `a[:2]` copies a list but is a view of an array; aliases are compared when a step saves both.
     """
     while isinstance(value, (ast.Attribute, ast.Subscript)):
         if isinstance(value, ast.Subscript):
@@ -208,7 +216,7 @@ def _copies(value: ast.expr) -> bool:
 
 
 def changed_part(node: ast.AST) -> str | None:
-    """What of a module a node changes: `os.environ` of `os.environ.update(...)`; None for `np.append(...)`."""
+    """The part of a module that a node changes: `os.environ` of `os.environ.update(...)`; None for `np.append(...)`."""
     if isinstance(node, ast.Call):
         inner = node.func.value if isinstance(node.func, ast.Attribute) else None
         return ast.unparse(inner) if isinstance(inner, (ast.Attribute, ast.Subscript)) else None

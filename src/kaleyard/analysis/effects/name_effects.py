@@ -1,6 +1,6 @@
-"""What code does with the notebook's names, and what is known of them before it: data.
+"""Data: the effects of code on the notebook's names, and the scope it runs in.
 
-`kaleyard.analysis.effects.statements.trace` finds it out.
+`kaleyard.analysis.effects.statements.trace` computes them.
 """
 
 from __future__ import annotations
@@ -10,27 +10,27 @@ from dataclasses import dataclass, field
 
 from kaleyard.analysis.effects.scopes import CallEffects
 
-__all__ = ["GIVEN", "NameEffects", "Scope", "Site"]
+__all__ = ["PREDEFINED", "NameEffects", "Scope", "Site"]
 
 Site = tuple[int, int]  # cell number, line in the cell
 
-# What IPython puts into every notebook's namespace, beside Python's own.
-GIVEN = frozenset(dir(builtins)) | {
+# Names that IPython and Python define in every notebook.
+PREDEFINED = frozenset(dir(builtins)) | {
     *("display", "get_ipython", "In", "Out", "exit", "quit", "_", "__", "___", "_i", "_ii", "_iii", "_ih", "_oh"),
     *("_dh", "__name__", "__builtins__", "__doc__", "__annotations__"),
-    # What IPython takes for a magic where it stands alone.
+    # Magics that IPython accepts without `%`.
     *("pwd", "ls", "ll", "cd", "who", "whos", "history", "clear"),
 }
 
 
 @dataclass(slots=True)
 class Scope:
-    """What was made before: functions and classes, by name, and the names that imports bind.
+    """What earlier code defined: functions and classes by name, and the names that imports bind.
 
-    `alias` are names that may be the same object as other names, or a part of it; `roots` all those other names, ever.
-    `held` are names whose value holds those of other names: `{"k": a}`, `Box(a)`.
-    `methods` change the objects that the code has made, beside those of its own classes.
-    `scalars` are parameters that are numbers or texts, which nothing changes in place.
+    `alias`: names that may be the same object as other names, or a part of it; `roots`: all those other names.
+    `held`: names whose value holds the values of other names (`{"k": a}`, `Box(a)`).
+    `methods`: methods that change their object, besides those of the notebook's own classes.
+    `scalars`: parameters that are numbers or strings, which cannot change in place.
     `lazy_notes`: annotations are not evaluated (`from __future__ import annotations`).
     """
 
@@ -43,44 +43,43 @@ class Scope:
     held: dict[str, frozenset[str]] = field(default_factory=dict)
     scalars: frozenset[str] = frozenset()
 
-    def then(self, names: NameEffects, *, unaware: bool = False) -> Scope:
-        """What is known once code that does `names` has run; `unaware` if it was read without what is known here."""
-        gone = names.makes | names.may_make
+    def then(self, names: NameEffects, *, untracked: bool = False) -> Scope:
+        """The scope after code with the effects `names`; `untracked` if the code was traced without this scope."""
+        rebound = names.makes | names.may_make
         alias, held = names.alias, names.held
-        if unaware:
-            alias = _without(self.alias, gone) | {n: roots for n, roots in alias.items() if n in gone}
-            held = _without(self.held, gone) | {n: roots for n, roots in held.items() if n in gone}
-        kept = {n: what for n, what in self.definitions.items() if n not in gone}
-        imports = (self.imports - gone) | names.imports
+        if untracked:
+            alias = _without(self.alias, rebound) | {n: roots for n, roots in alias.items() if n in rebound}
+            held = _without(self.held, rebound) | {n: roots for n, roots in held.items() if n in rebound}
+        remaining = {n: effects for n, effects in self.definitions.items() if n not in rebound}
+        imports = (self.imports - rebound) | names.imports
         methods = self.methods | names.methods
-        definitions = kept | names.definitions
-        return Scope(definitions, imports, self.lazy_notes, alias, self.roots, methods, held, self.scalars - gone)
+        definitions = remaining | names.definitions
+        return Scope(definitions, imports, self.lazy_notes, alias, self.roots, methods, held, self.scalars - rebound)
 
     def same(self, name: str) -> set[str]:
-        """The names whose value changes where that of `name` is changed in place, itself among them."""
-        found, todo = set[str](), [name]
+        """`name` and all names whose value changes when the value of `name` is changed in place."""
+        names, todo = set[str](), [name]
         while todo:
-            one = todo.pop()
-            if one not in found:
-                found.add(one)
+            current = todo.pop()
+            if current not in names:
+                names.add(current)
                 for table in (self.alias, self.held):
-                    todo += [*table.get(one, ()), *(n for n, roots in table.items() if one in roots)]
-        return found
+                    todo += [*table.get(current, ()), *(n for n, roots in table.items() if current in roots)]
+        return names
 
 
 @dataclass(slots=True)
 class NameEffects:
-    """What code does with names; sites are (cell, line).
+    """The effects of code on names; sites are (cell, line).
 
-    `reads` must come from outside; `maybe_reads` may have to. `makes` are bound at the end on every path,
-    `may_make` on some. `changes` are changed in place. `definitions` are the functions and classes at the top
-    level, `imports` the names that imports bind. `star` tells of a star import. `through` are names that functions
-    made before read when this code calls them; `modules` what is changed inside of imported modules; `alias` the
-    names at the end that may be the same object as other names, or a part of it; `methods` those that change an
-    object made here, such as a generator of random numbers. `direct` are the names of `reads` that the code itself
-    surely reads, not only a branch of it, or a function or lambda that it defines or uses; `loose` those that only
-    a branch reads, of it or of a function that it uses; `deletes` have no value at the end. `held` are names at the
-    end whose value holds those of other names.
+    - `reads` must come from outside; `maybe_reads` may have to.
+    - `makes` are bound at the end on every path, `may_make` on some; `deletes` have no value at the end.
+    - `changes` are changed in place; `modules` are the parts of imported modules that are changed.
+    - `definitions` are top-level functions and classes, `imports` the names that imports bind; `star`: a star import.
+    - `through` are names that earlier functions read when this code calls them.
+    - `alias` and `held`, at the end, and `methods`: as in `Scope`.
+    - `direct` are the names of `reads` that the code itself reads on every path, not in a branch, function or lambda;
+      `loose` are those that only a branch reads, in the code or in a function it uses.
     """
 
     reads: dict[str, Site] = field(default_factory=dict)
@@ -103,10 +102,10 @@ class NameEffects:
 
     @property
     def gives(self) -> set[str]:
-        """Every name that may have a new value or content afterwards."""
+        """All names that may have a new value or content afterwards."""
         return self.makes | self.may_make | set(self.changes)
 
 
-def _without(table: dict[str, frozenset[str]], gone: set[str]) -> dict[str, frozenset[str]]:
-    """What the table says of the names that are left."""
-    return {n: roots - gone for n, roots in table.items() if n not in gone and roots - gone}
+def _without(table: dict[str, frozenset[str]], removed: set[str]) -> dict[str, frozenset[str]]:
+    """The table without the removed names."""
+    return {n: roots - removed for n, roots in table.items() if n not in removed and roots - removed}

@@ -1,7 +1,7 @@
-"""What calling a function or class would read, set and change among the notebook's names.
+"""What calling a function or class reads, sets and changes among the notebook's names.
 
-Python resolves the names of a function's body when it is called, so they belong to whoever calls it. Rules of
-scoping: https://docs.python.org/3/reference/executionmodel.html#resolution-of-names
+Python resolves the names of a function's body when it is called, so they belong to the caller. Scoping rules:
+https://docs.python.org/3/reference/executionmodel.html#resolution-of-names
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from kaleyard.analysis.effects.mutation import (
 )
 from kaleyard.analysis.effects.syntax import (
     Function,
+    always_bound,
     annotations_of,
     changes_class,
     default_values,
@@ -29,7 +30,6 @@ from kaleyard.analysis.effects.syntax import (
     kept_default,
     leaves,
     names_in,
-    surely_bound,
 )
 
 __all__ = ["CallEffects", "call_effects"]
@@ -40,13 +40,14 @@ Comprehension = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 @dataclass(slots=True)
 class CallEffects:
-    """What a call does to the names around it: which it reads (with line), sets, and changes in place.
+    """The names around a function or class that a call reads (with line), sets, and changes in place.
 
-    `parameters` are the function's own, in order; `changed` those whose values it changes in place. `passes` are
-    the variables it hands to functions (which, to which position or keyword, the variable); `asks` the methods it
-    calls on variables (the variable, the method). `methods` are those of a class that change the instance. `notes`
-    are read in annotations alone, which are not evaluated everywhere. `loose` are those of `reads` that stand only
-    where a call may never come: in a branch, in the words of a `raise`, below a `return`.
+    - `parameters` are the function's own, in order; `changed` are those whose values it changes in place.
+    - `passes` are variables passed to functions: (function, position or keyword, variable).
+    - `asks` are methods called on variables: (variable, method).
+    - `methods` are a class's methods that change the instance.
+    - `notes` are read only in annotations, which are not always evaluated.
+    - `loose` are `reads` that a call may skip: in a branch, in a `raise`, below a `return`.
     """
 
     reads: dict[str, int] = field(default_factory=dict)
@@ -60,70 +61,70 @@ class CallEffects:
     notes: frozenset[str] = frozenset()
     loose: frozenset[str] = frozenset()
 
-    def parameter(self, where: int | str) -> str | None:
-        """The parameter that takes the argument given by this position or keyword."""
-        if isinstance(where, str):
-            return where
-        return self.parameters[where] if where < len(self.parameters) else None
+    def parameter(self, argument: int | str) -> str | None:
+        """The parameter that receives the argument at this position or keyword."""
+        if isinstance(argument, str):
+            return argument
+        return self.parameters[argument] if argument < len(self.parameters) else None
 
 
 def call_effects(node: Function | ast.ClassDef) -> CallEffects:
-    """What calling the function, or using the class, does to the names around it."""
+    """The effects of calling the function, or using the class, on the names around it."""
     if isinstance(node, ast.ClassDef):
-        body = _Scope(is_class=True)
+        body = _ScopeWalker(is_class=True)
         body.block(node.body)
-        found = body.result()
-        found.methods = _changing_methods(node)
-        # What its bases and its metaclass do, it does: when it is used, and when it is a base itself.
-        above = (*node.bases, *(k.value for k in node.keywords if k.arg == "metaclass"))
-        found.reads |= {b.id: b.lineno for b in above if isinstance(b, ast.Name)}
+        effects = body.result()
+        effects.methods = _changing_methods(node)
+        # A class has the effects of its bases and its metaclass.
+        bases = (*node.bases, *(k.value for k in node.keywords if k.arg == "metaclass"))
+        effects.reads |= {b.id: b.lineno for b in bases if isinstance(b, ast.Name)}
         if changes_class(node):
-            found.changes = found.changes | {node.name}
-        return found
-    scope = _Scope()
+            effects.changes = effects.changes | {node.name}
+        return effects
+    scope = _ScopeWalker()
     args = node.args
-    every = [*args.posonlyargs, *args.args, *args.kwonlyargs]
-    every += [a for a in (args.vararg, args.kwarg) if a]
-    scope.parameters.update(a.arg for a in every)
+    parameters = [*args.posonlyargs, *args.args, *args.kwonlyargs]
+    parameters += [a for a in (args.vararg, args.kwarg) if a]
+    scope.parameters.update(a.arg for a in parameters)
     scope.bound |= scope.parameters
     scope.body(node.body if isinstance(node.body, list) else [ast.Expr(node.body)])
-    found = scope.result()
-    found.parameters = tuple(a.arg for a in every)
-    found.changed = frozenset(scope.changes.intersection(found.parameters))
+    effects = scope.result()
+    effects.parameters = tuple(a.arg for a in parameters)
+    effects.changed = frozenset(scope.changes.intersection(effects.parameters))
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and kept_default(node):
-        # A default that its calls change is a part of the function.
-        found.changes = found.changes | {node.name}
-    return found
+        # A mutable default that the body changes is part of the function.
+        effects.changes = effects.changes | {node.name}
+    return effects
 
 
 def _changing_methods(node: ast.ClassDef) -> frozenset[str]:
-    """The methods that change the instance they are called on, themselves or through each other."""
+    """The methods that change their instance, directly or through each other."""
     changing: set[str] = set()
-    asked: dict[str, set[str]] = {}
+    calls: dict[str, set[str]] = {}
     for method in node.body:
         if not isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef)) or method.name == "__init__":
             continue
-        found = call_effects(method)
-        if not found.parameters:
+        effects = call_effects(method)
+        if not effects.parameters:
             continue
-        me = found.parameters[0]
-        if me in found.changed:
+        instance = effects.parameters[0]
+        if instance in effects.changed:
             changing.add(method.name)
-        asked[method.name] = {name for root, name in found.asks if root == me}
-    while more := {m for m, others in asked.items() if m not in changing and others & changing}:
-        changing |= more
+        calls[method.name] = {name for root, name in effects.asks if root == instance}
+    while added := {m for m, called in calls.items() if m not in changing and called & changing}:
+        changing |= added
     return frozenset(changing)
 
 
-class _Scope(Branches):
-    """One function's or class's own scope; nested scopes hand their free names up."""
+class _ScopeWalker(Branches):
+    """Visits the scope of a function or class; nested scopes pass up their free names."""
 
     def __init__(self, *, is_class: bool = False) -> None:
         super().__init__()
         self.is_class = is_class
         self.parameters: set[str] = set()
         self.loads: dict[str, int] = {}
-        self.firm: set[str] = set()  # what is read wherever a call goes
+        self.certain: set[str] = set()  # read on every path
         self.notes: set[str] = set()
         self.outer: set[str] = set()
         self.changes: set[str] = set()
@@ -131,40 +132,40 @@ class _Scope(Branches):
         self.alias: dict[str, set[str]] = {}
         self.passes: set[tuple[str, int | str, str]] = set()
         self.asks: set[tuple[str, str]] = set()
-        # Globals that the function has bound for sure: what it reads of them then is its own.
+        # Globals that the function has already bound: later reads of them get its own value.
         self.settled: set[str] = set()
 
     def body(self, statements: Iterable[ast.stmt]) -> None:
-        """The statements of a function, in the order they run."""
+        """Visit the statements of a function in execution order."""
         for statement in statements:
             self.visit(statement)
-            self.settled |= self.outer & set(surely_bound(statement))
-            self.perhaps += leaves([statement])  # what stands below never runs
+            self.settled |= self.outer & set(always_bound(statement))
+            self.conditional += leaves([statement])  # code below never runs
 
     def result(self) -> CallEffects:
-        # A class's own names are attributes: its methods do not see them, so they hide nothing.
+        # A class's names are attributes: they do not hide globals from its methods.
         local = set() if self.is_class else self.bound - self.outer
         reads = {n: line for n, line in self.loads.items() if n not in local}
         self.changes = self._with_aliases(self.changes)
-        found = CallEffects(reads, (self.bound & self.outer) | self.nested_sets, self.changes - local)
-        found.notes = frozenset(self.notes - set(reads) - local)
-        found.loose = frozenset(reads.keys() - self.firm)
-        # Variables of its own are nobody else's, but what its parameters are is its caller's.
+        effects = CallEffects(reads, (self.bound & self.outer) | self.nested_sets, self.changes - local)
+        effects.notes = frozenset(self.notes - set(reads) - local)
+        effects.loose = frozenset(reads.keys() - self.certain)
+        # Local variables stay inside; the values of parameters belong to the caller.
         own = local - self.parameters
-        found.passes = frozenset((f, p, r) for f, p, n in self.passes for r in self._with_aliases({n}) - own)
-        found.asks = frozenset((r, m) for n, m in self.asks for r in self._with_aliases({n}) - own)
-        return found
+        effects.passes = frozenset((f, p, r) for f, p, n in self.passes for r in self._with_aliases({n}) - own)
+        effects.asks = frozenset((r, m) for n, m in self.asks for r in self._with_aliases({n}) - own)
+        return effects
 
     def _with_aliases(self, names: set[str]) -> set[str]:
-        found, todo = set[str](), list(names)
+        closure, todo = set[str](), list(names)
         while todo:
             name = todo.pop()
-            if name not in found:
-                found.add(name)
+            if name not in closure:
+                closure.add(name)
                 todo.extend(self.alias.get(name, ()))
-        return found
+        return closure
 
-    def _alias(self, pairs: Iterable[tuple[str, set[str]]]) -> None:
+    def _add_aliases(self, pairs: Iterable[tuple[str, set[str]]]) -> None:
         for name, roots in pairs:
             if roots:
                 self.alias.setdefault(name, set()).update(roots)
@@ -172,21 +173,21 @@ class _Scope(Branches):
     def load(self, name: str, line: int) -> None:
         if not (self.is_class and name in self.bound) and name not in self.settled:
             self.loads.setdefault(name, line)
-            if not self.perhaps:
-                self.firm.add(name)
+            if not self.conditional:
+                self.certain.add(name)
 
-    def nested(self, found: CallEffects) -> None:
-        for name, line in found.reads.items():
+    def add_nested(self, effects: CallEffects) -> None:
+        for name, line in effects.reads.items():
             if name not in self.settled:
                 self.loads.setdefault(name, line)
-                if not self.perhaps and name not in found.loose:
-                    self.firm.add(name)
-        self.notes |= found.notes
-        self.nested_sets |= found.sets
-        self.changes |= found.changes
-        own = set(found.parameters)
-        self.passes.update(p for p in found.passes if p[2] not in own)
-        self.asks.update(a for a in found.asks if a[0] not in own)
+                if not self.conditional and name not in effects.loose:
+                    self.certain.add(name)
+        self.notes |= effects.notes
+        self.nested_sets |= effects.sets
+        self.changes |= effects.changes
+        own = set(effects.parameters)
+        self.passes.update(p for p in effects.passes if p[2] not in own)
+        self.asks.update(a for a in effects.asks if a[0] not in own)
 
     def visit(self, node: ast.AST) -> None:
         self.changes.update(changed_roots(node))
@@ -205,10 +206,10 @@ class _Scope(Branches):
         self.visit(node.value)
         self.block(node.targets)
         for target in node.targets:
-            self._alias(aliases(target, node.value))
+            self._add_aliases(aliases(target, node.value))
 
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
-        self._alias((name, iterated_roots(node.iter)) for name in bound_names(node.target))
+        self._add_aliases((name, iterated_roots(node.iter)) for name in bound_names(node.target))
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
@@ -216,12 +217,14 @@ class _Scope(Branches):
         func = node.func
         if isinstance(func, ast.Name):
             self.asks.add((func.id, "__call__"))
-            self.passes.update((func.id, where, root) for where, value in arguments(node) if (root := root_name(value)))
+            self.passes.update(
+                (func.id, argument, root) for argument, value in arguments(node) if (root := root_name(value))
+            )
         elif isinstance(func, ast.Attribute) and (root := root_name(func)):
             self.asks.add((root, func.attr))
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        # The annotation of a local variable is never evaluated; a class keeps them.
+        # Annotations of local variables are not evaluated; those of classes are.
         if self.is_class:
             self.notes.update(names_in(node.annotation))
         if node.value is not None:
@@ -239,43 +242,26 @@ class _Scope(Branches):
         self.bound.add(node.name)
         self.block(definition_parts(node))
         self.notes.update(n for note in annotations_of(node) for n in names_in(note))
-        self.nested(call_effects(node))
+        self.add_nested(call_effects(node))
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self._definition(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        self._definition(node)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self._definition(node)
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _definition
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
         self.block(default_values(node))
-        self.nested(call_effects(node))
+        self.add_nested(call_effects(node))
 
     def _comprehension(self, node: Comprehension) -> None:
-        inner = _Scope()
+        inner = _ScopeWalker()
         for generator in node.generators:
             names = set(bound_names(generator.target))
             inner.bound |= names
-            inner._alias((name, iterated_roots(generator.iter)) for name in names)
+            inner._add_aliases((name, iterated_roots(generator.iter)) for name in names)
         for part in ast.walk(node):
             if isinstance(part, ast.NamedExpr):
                 self.bound.add(part.target.id)
         targets = set(inner.bound)
         inner.block(ast.iter_child_nodes(node))
         inner.bound = targets
-        self.nested(inner.result())
+        self.add_nested(inner.result())
 
-    def visit_ListComp(self, node: ast.ListComp) -> None:
-        self._comprehension(node)
-
-    def visit_SetComp(self, node: ast.SetComp) -> None:
-        self._comprehension(node)
-
-    def visit_DictComp(self, node: ast.DictComp) -> None:
-        self._comprehension(node)
-
-    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> None:
-        self._comprehension(node)
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension

@@ -1,7 +1,7 @@
-"""What a sequence of statements does with the notebook's names, on every path through it.
+"""Effects of a sequence of statements on the notebook's names, over every path through it.
 
-`trace` walks statements in order and keeps two sets: names bound on every path so far, and names bound on some.
-A name read while bound on no path must come from outside; one bound on some paths only may have to.
+`trace` visits statements in order and keeps two sets: names bound on every path so far, and names bound on some.
+A name that is read while bound on no path must come from outside; one bound on some paths may have to.
 """
 
 from __future__ import annotations
@@ -38,61 +38,61 @@ from kaleyard.notebook.magics import NOWHERE
 __all__ = ["trace"]
 
 
-def trace(code: Iterable[tuple[int, ast.Module]], known: Scope | None = None) -> NameEffects:
-    """What the cells' code, run in order in one namespace, does with names.
+def trace(code: Iterable[tuple[int, ast.Module]], scope: Scope | None = None) -> NameEffects:
+    """The effects on names of the cells' code, run in order in one namespace.
 
-    `code` gives cell numbers with their parsed source; `known` is what was defined and imported before, so that a
-    call of a function counts what it changes.
+    `code` has cell numbers with parsed source. `scope` holds what was defined and imported before, so that a call
+    of an earlier function counts what the function changes.
     """
-    walker = _Statements(known or Scope())
+    walker = _Statements(scope or Scope())
     for cell, tree in code:
         walker.cell = cell
         walker.statements(tree.body)
     walker.read_pending()
-    found = walker.names
-    found.makes = walker.bound
-    found.may_make = walker.maybe - walker.bound
-    found.alias, found.held, found.loose = walker.alias, walker.held, found.reads.keys() - walker.firm
-    found.changes = {n: site for n, site in found.changes.items() if n not in walker.gone}
-    found.deletes = walker.gone - walker.maybe
-    return found
+    effects = walker.names
+    effects.makes = walker.bound
+    effects.may_make = walker.maybe - walker.bound
+    effects.alias, effects.held, effects.loose = walker.alias, walker.held, effects.reads.keys() - walker.certain_reads
+    effects.changes = {n: site for n, site in effects.changes.items() if n not in walker.deleted}
+    effects.deletes = walker.deleted - walker.maybe
+    return effects
 
 
 class _Statements(Expressions):
-    """Walks statements in the order they run, branch by branch."""
+    """Visits statements in execution order, branch by branch."""
 
     @contextmanager
     def branch(self) -> Iterator[None]:
-        """Code that may not run: what it binds is bound on some paths only."""
+        """Code that may not run: its names are bound on some paths only."""
         before = set(self.bound)
-        self.depth += 1
+        self.branch_depth += 1
         yield
-        self.depth -= 1
+        self.branch_depth -= 1
         self.bound &= before
 
-    def either(self, *branches: Iterable[ast.stmt]) -> None:
-        """Exactly one of the branches runs: bound on every path is what all of them bind."""
+    def exclusive_branches(self, *branches: Iterable[ast.stmt]) -> None:
+        """Visit branches of which exactly one runs: names that all of them bind are bound on every path."""
         before, results = set(self.bound), []
-        self.depth += 1
+        self.branch_depth += 1
         for body in branches:
             self.bound = set(before)
             body = list(body)  # noqa: PLW2901 - an iterable is read once
             self.statements(body)
             if not leaves(body):
                 results.append(self.bound)
-        self.depth -= 1
+        self.branch_depth -= 1
         self.bound = set.intersection(*results) if results else before
 
-    def same(self, pairs: Iterable[tuple[str, set[str]]]) -> None:
-        """Names that may be the same object as other names from now on."""
-        for name, every in pairs:
-            roots = {r for r in every if not self._is_import(r)}  # what a module holds is no value
+    def add_aliases(self, pairs: Iterable[tuple[str, set[str]]]) -> None:
+        """Record that names may be the same object as other names."""
+        for name, candidates in pairs:
+            roots = {r for r in candidates if not self._is_import(r)}  # attributes of modules are not tracked
             if roots - {name}:
                 self.alias[name] = self.alias.get(name, frozenset()) | (roots - {name})
-                self.known.roots.update(roots)
+                self.scope.roots.update(roots)
 
     def roots_of(self, pairs: Iterable[tuple[str, set[str]]]) -> list[tuple[str, set[str]]]:
-        """The pairs with what the roots themselves may be, before a name is bound anew."""
+        """The pairs extended by the aliases of their roots, before a name is rebound."""
         return [(n, roots.union(*(self.alias.get(r, ()) for r in roots))) for n, roots in pairs]
 
     def statements(self, body: Iterable[ast.stmt]) -> None:
@@ -116,16 +116,16 @@ class _Statements(Expressions):
         self.visit(node.value)
         pairs = self.roots_of(pair for each in node.targets for pair in aliases(each, node.value))
         holds = [(n, held_roots(node.value)) for each in node.targets for n in bound_names(each)]
-        # After `p = p or []`, the other names of `p` may still be its names.
+        # After `p = p or []`, other names of `p` may still be aliases.
         itself = any(name in roots for name, roots in pairs)
-        self.depth += itself
+        self.branch_depth += itself
         for each in node.targets:
             self.visit(each)
-        self.depth -= itself
-        self.same(pairs)
+        self.branch_depth -= itself
+        self.add_aliases(pairs)
         for name, roots in holds:
             self.hold(name, roots)
-        # What a method of the notebook's own gives back may be a part of the object that it changes.
+        # A method of a notebook class may return a part of the object that it changes.
         func = node.value.func if isinstance(node.value, ast.Call) else None
         if isinstance(func, ast.Attribute) and func.attr in self.methods - DRAWING and (owner := root_name(func)):
             self.hold(owner, {n for each in node.targets for n in bound_names(each)})
@@ -134,10 +134,10 @@ class _Statements(Expressions):
                 self.hold(root, same_roots(node.value) | held_roots(node.value))
         # `a = b = []`: every name is the same object.
         names = [n for each in node.targets for n in bound_names(each)] if len(node.targets) > 1 else []
-        self.same((name, set(names) - {name}) for name in names)
+        self.add_aliases((name, set(names) - {name}) for name in names)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        self.note(node.annotation)
+        self.read_annotation(node.annotation)
         if node.value is not None:
             self.visit(node.value)
             self.visit(node.target)
@@ -147,14 +147,14 @@ class _Statements(Expressions):
         if isinstance(node.target, ast.Name):
             self.read(node.target.id, node.lineno)
             if is_display(node.value):
-                # `x += [...]` changes a list in place, whoever else holds it; of numbers nobody else knows.
-                self.change(node.target.id, node.lineno)
+                # `x += [...]` changes a list in place under all its names; numbers do not change in place.
+                self.record_change(node.target.id, node.lineno)
         if root := root_name(node.target):
             self.hold(root, held_roots(node.value))
-        # It may be the same object as before, so its other names stay.
-        self.depth += 1
+        # It may be the same object as before, so its aliases remain.
+        self.branch_depth += 1
         self.visit(node.target)
-        self.depth -= 1
+        self.branch_depth -= 1
 
     def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
@@ -173,23 +173,23 @@ class _Statements(Expressions):
         for part in definition_parts(node):
             self.visit(part)
         for decorator in node.decorator_list:
-            # `@handlers.register`: what decorates keeps what it decorates.
+            # `@handlers.register`: the decorator's object may keep the function.
             called = decorator.func if isinstance(decorator, ast.Call) else decorator
             if isinstance(called, ast.Attribute) and (root := root_name(called)):
-                self.change(root, node.lineno)
+                self.record_change(root, node.lineno)
         own = {node.name, *stored_in(node.body)} if isinstance(node, ast.ClassDef) else set()
-        for note in annotations_of(node):
-            self.note(note, own)
-        what = call_effects(node)
+        for annotation in annotations_of(node):
+            self.read_annotation(annotation, own)
+        effects = call_effects(node)
         if isinstance(node, ast.ClassDef):
             self._class_body(node)
         if node.name != NOWHERE:
             self.bind(node.name, node.lineno)
-        self.names.definitions[node.name] = what
-        self.methods |= what.methods
+        self.names.definitions[node.name] = effects
+        self.methods |= effects.methods
 
     def _class_body(self, node: ast.ClassDef) -> None:
-        """A class body runs at once, in a scope of its own; its methods' bodies do not."""
+        """Visit a class body, which runs at once in a scope of its own; its methods run later."""
         own: set[str] = set()
         for statement in node.body:
             if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -201,36 +201,28 @@ class _Statements(Expressions):
                     self.read(name, line)
             own.update(stored(statement))
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        self._definition(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
-        self._definition(node)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> None:
-        self._definition(node)
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _definition
 
     def visit_If(self, node: ast.If) -> None:
         self.visit(node.test)
-        self.either(node.body, node.orelse)
+        self.exclusive_branches(node.body, node.orelse)
 
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
         self.visit(node.iter)
         pairs = self.roots_of((name, iterated_roots(node.iter)) for name in bound_names(node.target))
         if runs_once(node):
             self.visit(node.target)
-            self.same(pairs)
+            self.add_aliases(pairs)
             self.statements(node.body)
         else:
             with self.branch():
                 self.visit(node.target)
-                self.same(pairs)
+                self.add_aliases(pairs)
                 self.statements(node.body)
         with self.branch():
             self.statements(node.orelse)
 
-    def visit_AsyncFor(self, node: ast.AsyncFor) -> None:
-        self.visit_For(node)
+    visit_AsyncFor = visit_For
 
     def visit_While(self, node: ast.While) -> None:
         self.visit(node.test)
@@ -250,30 +242,29 @@ class _Statements(Expressions):
         for handler in node.handlers:
             self.bound = set(before)
             if handler.type is not None:
-                self.perhaps += 1
+                self.conditional += 1
                 self.visit(handler.type)
-                self.perhaps -= 1
-            had = handler.name in self.maybe
+                self.conditional -= 1
+            was_bound = handler.name in self.maybe
             if handler.name:
                 self.bind(handler.name, handler.lineno)
             self.statements(handler.body)
             if handler.name:
-                # Only where the handler has run: on the other path a name of this kind keeps its value.
-                self.depth += 1
+                # Only if the handler ran: on the other path the name keeps its value.
+                self.branch_depth += 1
                 self.unbind(handler.name)
-                self.depth -= 1
-                self.maybe -= set() if had else {handler.name}
+                self.branch_depth -= 1
+                self.maybe -= set() if was_bound else {handler.name}
             if not leaves(handler.body):
                 results.append(self.bound)
         self.bound = set.intersection(*results) if results else before
         self.statements(node.finalbody)
 
-    def visit_TryStar(self, node: ast.TryStar) -> None:
-        self.visit_Try(node)
+    visit_TryStar = visit_Try
 
     def visit_Match(self, node: ast.Match) -> None:
         self.visit(node.subject)
-        whole = any(
+        exhaustive = any(
             isinstance(c.pattern, ast.MatchAs) and c.pattern.pattern is None and not c.guard for c in node.cases
         )
         bodies: list[list[ast.stmt]] = []
@@ -283,7 +274,7 @@ class _Statements(Expressions):
                 if case.guard:
                     self.visit(case.guard)
             bodies.append(case.body)
-        self.either(*bodies, *([] if whole else [[]]))
+        self.exclusive_branches(*bodies, *([] if exhaustive else [[]]))
 
     def visit_MatchAs(self, node: ast.MatchAs) -> None:
         self.generic_visit(node)

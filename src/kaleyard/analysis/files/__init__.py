@@ -1,1 +1,1 @@
-"""Which files the code of a step reads and writes, and which step takes them from which."""
+"""Which files the code of a step reads and writes, and from which step it gets them."""

@@ -1,4 +1,4 @@
-"""The functions and methods that read, write, make or move files, by their names, in the libraries people use."""
+"""Names of functions and methods that read, write, create or move files, in common libraries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ READERS = re.compile(
     r"scandir|walk|iterdir|glob|iglob|rglob|exists|lexists|isfile|isdir|is_file|is_dir|getsize|getmtime|stat|"
     r"ExcelFile|from_file|parse|unpack_archive|file_digest"
 )
-# Readers whose argument may well be something else: a spec is known, or there is none.
+# Readers whose argument is often not a path: used only if it looks like one.
 LOOSE_READERS = frozenset({"load", "parse", "walk", "stat", "from_file"})
 MAKERS = frozenset({"mkdir", "makedirs"})
 REMOVERS = frozenset({"remove", "unlink", "rmtree", "rmdir", "removedirs"})

@@ -1,6 +1,6 @@
-"""Which step's files which later step reads: files travel from step to step as values do.
+"""Which files each step reads from earlier steps: files pass between steps as values do.
 
-Paths here start from the project's root; `out/*` stands for all that start with "out/", `*` for any.
+Paths here start at the project's root; `out/*` means every path that starts with "out/", `*` means any path.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ __all__ = ["StepFiles", "file_flow", "overlap", "rooted"]
 
 @dataclass(slots=True)
 class StepFiles:
-    """What files a step reads and writes.
+    """The files that a step reads and writes.
 
-    `inputs` are, by earlier step, the paths it takes of what that wrote; `folders` are to be there when it starts;
-    `project` are the paths that it reads and no earlier step surely writes; `written` those that it writes, and
-    `replaced` those of them that it surely writes anew, whatever was there. `made` are those that it or an earlier
-    step writes, `made_folders` the folders it makes.
+    - `inputs`: by earlier step, the paths that this step reads from it.
+    - `folders`: folders that must exist when the step starts.
+    - `project`: paths that it reads and that no earlier step always writes.
+    - `written`: paths that it writes; `replaced`: those that it always overwrites without reading them.
+    - `made`: paths that it or an earlier step writes; `made_folders`: folders that it creates.
     """
 
     inputs: dict[str, set[str]] = field(default_factory=dict)
@@ -36,7 +37,7 @@ class StepFiles:
     uses: list[FileUse] = field(default_factory=list)
 
     def is_made(self, path: str) -> bool:
-        """Whether a path names what the pipeline writes, and no file of the project that the step reads."""
+        """Whether the pipeline writes the path, and it is not a project file that the step reads."""
         return path not in self.project and any(w == path or w.startswith(path + "/") for w in self.made)
 
 
@@ -46,13 +47,13 @@ def file_flow(
     folders: Mapping[str, str],
     parameters: Mapping[str, object],
 ) -> dict[str, StepFiles]:
-    """Every step's files, by its name; `steps` stand in the notebook's order.
+    """Every step's files, by step name; `steps` are in the notebook's order.
 
-    `folders` are the notebooks' folders by step, relative to the project's root; `parameters` the defaults by name.
+    `folders` are the notebooks' folders by step, from the project's root; `parameters` are the defaults by name.
     """
     finders: dict[str, FileUses] = {}
-    found: dict[str, StepFiles] = {}
-    made: set[str] = set()
+    by_step: dict[str, StepFiles] = {}
+    written: set[str] = set()
     for step in steps:
         finder = finders.get(step.use)
         if finder is None:
@@ -64,29 +65,29 @@ def file_flow(
         for cell, tree in step.trees:
             uses += finder.of(cell, tree.body)
         files.uses = uses
-        base = folders[step.name]
-        reads = {rooted(base, use.spec) for use in uses if use.reads}
-        # A module that an earlier cell has written (`%%writefile tools.py`) is read when it is imported.
+        folder = folders[step.name]
+        reads = {rooted(folder, use.spec) for use in uses if use.reads}
+        # Importing a module reads its file, which an earlier cell may have written (`%%writefile tools.py`).
         units = (*step.units, *flows[step.name].carried)
-        reads |= made & {rooted(base, f"{module}.py") for unit in units for module in unit.modules}
-        files.written = {rooted(base, use.spec) for use in uses if use.writes and not use.folder} - {""}
-        files.replaced = {rooted(base, use.spec) for use in uses if use.writes and use.sure and not use.folder}
+        reads |= written & {rooted(folder, f"{module}.py") for unit in units for module in unit.modules}
+        files.written = {rooted(folder, use.spec) for use in uses if use.writes and not use.folder} - {""}
+        files.replaced = {rooted(folder, use.spec) for use in uses if use.writes and use.sure and not use.folder}
         files.replaced = {spec for spec in files.replaced - reads if "*" not in spec}
-        made |= files.written
-        files.made = set(made)
-        files.folders = _folders(uses, base)
+        written |= files.written
+        files.made = set(written)
+        files.folders = _folders(uses, folder)
         if ANY in files.written:
-            # It may write into any folder that an earlier step has made.
-            files.folders |= {f for other in found.values() for f in other.made_folders if "*" not in f}
-            reads |= {ANY} if any(ANY in other.made_folders for other in found.values()) else set()
-        files.made_folders = {rooted(base, use.spec) for use in uses if use.folder}
-        _connect(reads - {""}, files, found)
-        found[step.name] = files
-    return found
+            # It may write into any folder that an earlier step created.
+            files.folders |= {f for earlier in by_step.values() for f in earlier.made_folders if "*" not in f}
+            reads |= {ANY} if any(ANY in earlier.made_folders for earlier in by_step.values()) else set()
+        files.made_folders = {rooted(folder, use.spec) for use in uses if use.folder}
+        _connect(reads - {""}, files, by_step)
+        by_step[step.name] = files
+    return by_step
 
 
 def rooted(folder: str, spec: str) -> str:
-    """A path from a notebook's folder as one from the project's root."""
+    """Convert a path from a notebook's folder to one from the project's root."""
     if spec == ANY or not spec:
         return spec
     wild = spec.endswith("*")
@@ -97,38 +98,40 @@ def rooted(folder: str, spec: str) -> str:
     return f"{'' if path == '.' else path + '/'}{rest}" if slash or path != "." else rest
 
 
-def overlap(one: str, other: str) -> bool:
-    """Whether two paths may be of one file: equal, one the folder of the other, or alike in what they start with."""
-    first, second = one.removesuffix("*"), other.removesuffix("*")
-    wild = (one.endswith("*"), other.endswith("*"))
-    if one in (other, ANY) or other == ANY:
+def overlap(first: str, second: str) -> bool:
+    """Whether two paths may name the same file: equal, one inside the other, or matching up to a `*`."""
+    first_start, second_start = first.removesuffix("*"), second.removesuffix("*")
+    wild = (first.endswith("*"), second.endswith("*"))
+    if first in (second, ANY) or second == ANY:
         return True
-    if wild[0] and second.startswith(first):
+    if wild[0] and second_start.startswith(first_start):
         return True
-    if wild[1] and first.startswith(second):
+    if wild[1] and first_start.startswith(second_start):
         return True
-    return (not wild[0] and second.startswith(first + "/")) or (not wild[1] and first.startswith(second + "/"))
+    return (not wild[0] and second_start.startswith(first_start + "/")) or (
+        not wild[1] and first_start.startswith(second_start + "/")
+    )
 
 
 def _connect(reads: set[str], files: StepFiles, earlier: Mapping[str, StepFiles]) -> None:
-    """Find which earlier steps wrote what this one reads: all that may have, down to one that surely has."""
-    left = set(reads)
-    for other, before in reversed(list(earlier.items())):
-        taken = {spec for spec in left if any(overlap(spec, w) for w in before.written | before.made_folders)}
-        if taken:
-            files.inputs = {other: taken} | files.inputs
-            left -= taken & before.replaced
-    files.project = left
+    """Find the earlier steps that may have written what this one reads, up to the last one that always writes it."""
+    unresolved = set(reads)
+    for step, source in reversed(list(earlier.items())):
+        matches = {spec for spec in unresolved if any(overlap(spec, w) for w in source.written | source.made_folders)}
+        if matches:
+            files.inputs = {step: matches} | files.inputs
+            unresolved -= matches & source.replaced
+    files.project = unresolved
 
 
-def _folders(uses: Iterable[FileUse], base: str) -> set[str]:
-    """The folders of what a step writes, but those that it makes itself."""
-    made = {rooted(base, use.spec) for use in uses if use.folder}
-    found = set()
+def _folders(uses: Iterable[FileUse], notebook_folder: str) -> set[str]:
+    """The folders that a step writes into and does not create itself."""
+    made_folders = {rooted(notebook_folder, use.spec) for use in uses if use.folder}
+    folders = set()
     for use in uses:
         if use.writes and not use.folder and use.spec != ANY:
-            folder = posixpath.dirname(rooted(base, use.spec))
-            inside = any(folder == m or folder.startswith(m.removesuffix("*") + "/") for m in made)
-            if folder not in ("", ".") and not inside and not (made & {ANY}):
-                found.add(folder)
-    return found
+            folder = posixpath.dirname(rooted(notebook_folder, use.spec))
+            covered = any(folder == m or folder.startswith(m.removesuffix("*") + "/") for m in made_folders)
+            if folder not in ("", ".") and not covered and not (made_folders & {ANY}):
+                folders.add(folder)
+    return folders

@@ -1,6 +1,6 @@
-"""What text a path in the notebook's code is, as far as reading the code tells: literals, names, joins, settings.
+"""Evaluates paths in the notebook's code without running it: literals, names, joins, parameters.
 
-A `PathText` is what is known: all of it, or only what it starts with (`f"out/{name}.csv"` starts with "out/").
+A `PathText` is the known part of a path: all of it, or only its start (`f"out/{name}.csv"` starts with "out/").
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from kaleyard.analysis.process.module_settings import dotted_name
 
 __all__ = ["NO_PATH", "PathText", "PathValues", "plain_value"]
 
-_PATHS = frozenset({"Path", "PurePath", "PosixPath", "PurePosixPath"})
-# What gives the same path, or one that leads to the same place.
+_PATH_CLASSES = frozenset({"Path", "PurePath", "PosixPath", "PurePosixPath"})
+# Methods and functions that return the same path, or another form of it.
 _SAME = frozenset("resolve absolute expanduser as_posix strip __str__ __fspath__ abspath fspath str normpath".split())
-# What is read from and written to, and has no path.
+# File-like objects without a path.
 _BUFFERS = frozenset({"StringIO", "BytesIO"})
-_LONGEST = 255
+_MAX_LEN = 255
 
 
 @dataclass(frozen=True, slots=True)
 class PathText:
-    """A path from the notebook's folder: `text` is all of it if `exact`, else what it starts with."""
+    """A path from the notebook's folder: `text` is all of it if `exact`, else its start."""
 
     text: str
     exact: bool = True
@@ -33,51 +33,51 @@ class PathText:
 
     @property
     def spec(self) -> str:
-        """The path in one word, normalized; `*` at its end stands for any more. "" for what is no relative path."""
+        """The normalized path, with a final `*` if only its start is known; "" if it is not a relative path."""
         text = self.text
-        if len(text) > _LONGEST or "\n" in text or "\0" in text or "://" in text or text.startswith(("/", "~", "\\")):
+        if len(text) > _MAX_LEN or "\n" in text or "\0" in text or "://" in text or text.startswith(("/", "~", "\\")):
             return ""
         wild = next((i for i, c in enumerate(text) if c in "*?["), None)
         exact, text = self.exact and wild is None, text if wild is None else text[:wild]
         if exact:
             return posixpath.normpath(text) if text.strip() else ""
         folder, slash, rest = text.rpartition("/")
-        # "a/../b*" has to be compared with "b/c".
+        # "a/../b*" must match "b/c".
         folder = posixpath.normpath(folder) if slash else ""
         return f"{'' if folder in ('', '.') else folder + '/'}{rest}*"
 
     def __add__(self, other: PathText | None) -> PathText:
-        """What the two texts are in a row."""
+        """The concatenation of both texts."""
         if not self.exact or other is None:
             return PathText(self.text, False, self.is_path)
         return PathText(self.text + other.text, other.exact, self.is_path)
 
-    def joined(self, other: PathText | None) -> PathText:
-        """What `self / other` is."""
+    def joined(self, part: PathText | None) -> PathText:
+        """The path `self / part`."""
         if not self.exact:
             return PathText(self.text, False, True)
-        if other is not None and other.text.startswith("/"):
-            return PathText(other.text, other.exact, True)
+        if part is not None and part.text.startswith("/"):
+            return PathText(part.text, part.exact, True)
         start = self.text.rstrip("/") + "/" if self.text else ""
-        return PathText(start + (other.text if other else ""), other is not None and other.exact, True)
+        return PathText(start + (part.text if part else ""), part is not None and part.exact, True)
 
 
-# Stands for a value that is read from or written to, and is no path.
+# A value that is read or written but is not a path.
 NO_PATH = object()
 
 
 @dataclass(slots=True)
 class PathValues:
-    """What names of the notebook hold, as far as paths go: texts, dicts and lists of texts, classes with texts."""
+    """The paths that names of the notebook hold: strings, dicts and lists of strings, classes with strings."""
 
     names: dict[str, Any] = field(default_factory=dict)
 
-    def inside(self, more: Mapping[str, Any]) -> PathValues:
-        """The values with those of a function's own parameters."""
-        return PathValues({**self.names, **more})
+    def with_parameters(self, parameters: Mapping[str, Any]) -> PathValues:
+        """A copy that also has the values of a function's parameters."""
+        return PathValues({**self.names, **parameters})
 
     def learn(self, node: ast.stmt) -> None:
-        """Take in what a statement gives names."""
+        """Record the values that a statement assigns."""
         if isinstance(node, ast.Assign):
             value = self.value(node.value)
             for target in node.targets:
@@ -105,7 +105,7 @@ class PathValues:
                 self.learn(statement)
 
     def value(self, node: ast.expr) -> Any:
-        """What an expression is: PathText, a dict or list of such, NO_PATH, or None if that is not known."""
+        """The value of an expression: PathText, a dict or list of these, NO_PATH, or None if unknown."""
         if isinstance(node, ast.Constant):
             return PathText(node.value) if isinstance(node.value, str) else NO_PATH
         if isinstance(node, ast.Name):
@@ -115,7 +115,7 @@ class PathValues:
         if isinstance(node, (ast.BinOp, ast.Call)):
             return self._operation(node) if isinstance(node, ast.BinOp) else self._call(node)
         if isinstance(node, (ast.Subscript, ast.Attribute)):
-            return self._part(node)
+            return self._member(node)
         if isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
             return {k.value: self.value(v) for k, v in pairs if isinstance(k, ast.Constant)}
@@ -126,7 +126,7 @@ class PathValues:
         return None
 
     def text(self, node: ast.expr) -> PathText | None:
-        """The path that an expression is; None for anything else."""
+        """The path value of an expression; None for anything else."""
         value = self.value(node)
         return value if isinstance(value, PathText) else None
 
@@ -143,19 +143,19 @@ class PathValues:
                 self.names[target.value.id] = {**holder, target.slice.value: value}
 
     def _items(self, node: ast.expr) -> Any:
-        """What an item of a loop's values is, where all are alike enough: the paths of a folder."""
+        """The value of a loop variable if all items share it: the paths in a folder; else None."""
         value = self.value(node)
         if isinstance(value, PathText) and isinstance(node, ast.Call):
             return value  # of `folder.glob("*.csv")`, `glob.glob("out/*")`
         return None
 
     def _formatted(self, node: ast.JoinedStr) -> PathText:
-        found = PathText("")
+        text = PathText("")
         for part in node.values:
-            inner = part.value if isinstance(part, ast.FormattedValue) else part
-            more = self.value(inner)
-            found += more if isinstance(more, PathText) else None
-        return found
+            expression = part.value if isinstance(part, ast.FormattedValue) else part
+            value = self.value(expression)
+            text += value if isinstance(value, PathText) else None
+        return text
 
     def _operation(self, node: ast.BinOp) -> PathText | None:
         left, right = self.value(node.left), self.value(node.right)
@@ -176,16 +176,16 @@ class PathValues:
         if word in _BUFFERS or word == "open":
             return NO_PATH
         if isinstance(self.names.get(name), dict):
-            return self.names[name]  # an instance of a class that has texts
-        given = [self.value(a) for a in node.args]
-        texts = [g if isinstance(g, PathText) else None for g in given]
+            return self.names[name]  # an instance of a class that holds strings
+        values = [self.value(a) for a in node.args]
+        texts = [g if isinstance(g, PathText) else None for g in values]
         if isinstance(owner, PathText):
             return self._method(owner, word, texts)
-        if word in _PATHS or word in ("join", "joinpath"):
-            found = texts[0] if texts else PathText("." if word in _PATHS else "")
-            for more in texts[1:]:
-                found = found.joined(more) if found is not None else None
-            return PathText(found.text, found.exact, True) if found is not None else None
+        if word in _PATH_CLASSES or word in ("join", "joinpath"):
+            path = texts[0] if texts else PathText("." if word in _PATH_CLASSES else "")
+            for part in texts[1:]:
+                path = path.joined(part) if path is not None else None
+            return PathText(path.text, path.exact, True) if path is not None else None
         if word in _SAME and texts:
             return texts[0]
         if word in ("glob", "iglob", "listdir", "scandir") and texts and texts[0] is not None:
@@ -218,7 +218,7 @@ class PathValues:
             return PathText(owner.text.rpartition("/")[0] + "/" if "/" in owner.text else "", False, owner.is_path)
         return None
 
-    def _part(self, node: ast.Subscript | ast.Attribute) -> Any:
+    def _member(self, node: ast.Subscript | ast.Attribute) -> Any:
         owner = self.value(node.value)
         if isinstance(node, ast.Attribute):
             if isinstance(owner, PathText) and node.attr == "parent":
@@ -233,7 +233,7 @@ class PathValues:
 
 
 def plain_value(value: object) -> Any:
-    """What a parameter's value is to `PathValues`."""
+    """The value of a parameter as `PathValues` stores it."""
     if isinstance(value, str):
         return PathText(value)
     if isinstance(value, dict):

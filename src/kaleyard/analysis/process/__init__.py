@@ -1,1 +1,1 @@
-"""What lives in a process and in no name: settings of modules, seeds, and the state of random numbers."""
+"""State of a process that no name holds: module settings, seeds, and random generators."""

@@ -1,7 +1,7 @@
 """Statements that set something for the whole process: options, environment variables, warning filters, seeds.
 
-Such a statement binds no value that could travel, so it goes along itself: to every later step that can see what it
-sets. Which module it sets is read off its code, through the notebook's own functions.
+Such a statement binds no value that could pass to another step, so every later step that can see the setting carries
+the statement itself. Its code shows which module it sets, also through functions of the notebook.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kaleyard.notebook.magics import magic_calls
 
 __all__ = ["ProcessSettings", "dotted_name"]
 
-# Calls that set what a module does from then on, by what stands behind the module's name.
+# Calls that change the settings of a module: the part after the module's name.
 _SETTING = re.compile(
     r"(?:.+\.)?(?:set_option|reset_option|rc|rcdefaults|rc_file|rcParams\.update|style\.use|use|ion|ioff|"
     r"switch_backend|set_theme|set_style|set_palette|set_context|set_color_codes|reset_defaults|reset_orig|seterr|"
@@ -27,8 +27,8 @@ _SETTING = re.compile(
     r"set_verbosity|set_matplotlib_formats|set_matplotlib_close|register_matplotlib_converters|putenv|unsetenv|chdir|"
     r"Config\.(?:set_\w+|load|restore_defaults)|tzset|setcontext|progress_apply|init_notebook_mode|captureWarnings|int_max_str_digits)"
 )
-# Names too short to be settings of any module but these.
-_OWN_WORDS = {
+# Names that are settings of these modules only.
+_SHORT_NAMES = {
     "use": {"matplotlib"},
     "rc": {"matplotlib"},
     "ion": {"matplotlib"},
@@ -38,30 +38,30 @@ _OWN_WORDS = {
     "pandas": {"tqdm"},
     "enable": {"altair"},
 }
-# What the settings of a module are seen in, beside itself.
-_ALSO = {"seaborn": {"matplotlib"}, "tqdm": {"pandas"}}
-# Magics that set something, and the module it is seen in.
+# Other modules in which a module's settings are visible.
+_SEEN_IN = {"seaborn": {"matplotlib"}, "tqdm": {"pandas"}}
+# Magics that set something, and the module in which it is visible.
 _MAGICS = {"env": "os", "set_env": "os", "config": "matplotlib", "matplotlib": "matplotlib", "precision": "builtins"}
 _MAGICS |= {"load_ext": "IPython", "reload_ext": "IPython"}
 _SEED = re.compile(r"\w*seed\w*|set_state|setstate")
 _GENERATORS = {"numpy": "numpy", "random": "random", "torch": "torch"}
-_ALL = frozenset(_GENERATORS.values())
-Found = TypeVar("Found")
+_ALL_GENERATORS = frozenset(_GENERATORS.values())
+Fact = TypeVar("Fact")
 _Assignment = ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Delete
 
 
 class ProcessSettings:
-    """What the statements of a notebook set in modules, read with its imports and functions in view."""
+    """What the statements of a notebook set in modules, directly or through its imports and functions."""
 
     def __init__(self, units: Iterable[CodeFragment]) -> None:
         self._imported: dict[str, str] = {}
         self._functions: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
         self._stars: set[str] = set()
-        self._known: dict[int, frozenset[str] | None] = {}
+        self._changed_modules: dict[int, frozenset[str] | None] = {}
         self._facts: dict[tuple[str, int], Any] = {}
         self._seeding: dict[ast.AST, frozenset[str]] = {}
-        # Functions whose bodies are being read: one may call itself.
-        self._inside: set[str] = set()
+        # Functions whose bodies are being read, to stop at recursion.
+        self._open_functions: set[str] = set()
         for node in (n for unit in units for top in unit.nodes for n in ast.walk(top)):
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -74,17 +74,17 @@ class ProcessSettings:
                 self._functions[node.name] = node
 
     def modules(self, unit: CodeFragment) -> frozenset[str] | None:
-        """The top-level modules that the unit sets something of, and does nothing else; None for any other code."""
-        if id(unit) not in self._known:
-            found = [self._set(node, 0) for node in unit.nodes]
-            touched = frozenset[str]().union(*(f for f in found if f is not None))
-            self._known[id(unit)] = touched if touched and None not in found else None
-        return self._known[id(unit)]
+        """The top-level modules whose settings the unit changes; None if it does anything else."""
+        if id(unit) not in self._changed_modules:
+            changes = [self._modules_set(node, 0) for node in unit.nodes]
+            modules = frozenset[str]().union(*(f for f in changes if f is not None))
+            self._changed_modules[id(unit)] = modules if modules and None not in changes else None
+        return self._changed_modules[id(unit)]
 
-    def known(
-        self, find: Callable[[CodeFragment, ProcessSettings], Found], units: Iterable[CodeFragment]
-    ) -> Iterator[Found]:
-        """What `find` tells of each unit, found once."""
+    def facts(
+        self, find: Callable[[CodeFragment, ProcessSettings], Fact], units: Iterable[CodeFragment]
+    ) -> Iterator[Fact]:
+        """The result of `find` for each unit, computed once."""
         for unit in units:
             key = (find.__name__, id(unit))
             if key not in self._facts:
@@ -92,7 +92,7 @@ class ProcessSettings:
             yield self._facts[key]
 
     def reached(self, unit: CodeFragment) -> frozenset[str]:
-        """The top-level modules that the unit uses, itself or through functions of the notebook."""
+        """The top-level modules that the unit uses, directly or through functions of the notebook."""
         names, todo = set[str](), [*unit.names.reads, *unit.names.through, *unit.names.maybe_reads]
         modules = set(self.modules(unit) or ())
         while todo:
@@ -104,7 +104,7 @@ class ProcessSettings:
                 todo += [n.id for n in ast.walk(self._functions[name]) if isinstance(n, ast.Name)]
             elif name in self._imported:
                 top = self._imported[name].partition(".")[0]
-                modules |= {top} | _ALSO.get(top, set())
+                modules |= {top} | _SEEN_IN.get(top, set())
         return frozenset(modules)
 
     def seeds(self, node: ast.AST) -> frozenset[str]:
@@ -116,20 +116,20 @@ class ProcessSettings:
         return self._seeding[node]
 
     def _find_seeds(self, node: ast.AST) -> frozenset[str]:
-        found, called = set[str](), set[str]()
+        seeds, followed = set[str](), set[str]()
         todo: list[ast.AST] = [node]
         while todo:
             for call in (n for n in ast.walk(todo.pop()) if isinstance(n, ast.Call)):
                 name = dotted_name(call.func)
-                if name in self._functions and name not in called:
-                    called.add(name)
+                if name in self._functions and name not in followed:
+                    followed.add(name)
                     todo.append(self._functions[name])
-                elif name not in called and name and _SEED.fullmatch(name.rpartition(".")[2]):
-                    found |= self._seeded(name)
-        return frozenset(found)
+                elif name not in followed and name and _SEED.fullmatch(name.rpartition(".")[2]):
+                    seeds |= self._seeded(name)
+        return frozenset(seeds)
 
     def full_name(self, node: ast.expr) -> str:
-        """What a name or attribute stands for by the imports: `pandas.set_option` of `pd.set_option`; else ""."""
+        """The qualified name of an imported name or attribute: `pandas.set_option` for `pd.set_option`; else ""."""
         name = dotted_name(node)
         root, dot, rest = name.partition(".")
         return self._imported[root] + dot + rest if root in self._imported else ""
@@ -137,48 +137,48 @@ class ProcessSettings:
     def _seeded(self, name: str) -> frozenset[str]:
         root, dot, rest = name.partition(".")
         if root not in self._imported:
-            # A method of some generator of the notebook's own, unless a star import gave the function.
+            # A method of another generator, unless the function comes from a star import.
             tops = {module.partition(".")[0] for module in self._stars} if not dot else set()
             return frozenset(_GENERATORS[t] for t in tops if t in _GENERATORS)
-        full = self._imported[root] + dot + rest
-        top = full.partition(".")[0]
+        qualified = self._imported[root] + dot + rest
+        top = qualified.partition(".")[0]
         if top == "numpy":
-            return frozenset({"numpy"} if full.startswith("numpy.random.") else ())
+            return frozenset({"numpy"} if qualified.startswith("numpy.random.") else ())
         if top in ("random", "torch"):
             return frozenset({top})
         if top in ("tensorflow", "keras"):
-            return _ALL | {"tensorflow"} if "set_random_seed" in full else frozenset({"tensorflow"})
-        # `seed_everything` of some library or of the project's own: it may seed all there are.
-        return _ALL
+            return _ALL_GENERATORS | {"tensorflow"} if "set_random_seed" in qualified else frozenset({"tensorflow"})
+        # `seed_everything` of a library or of the project may seed all generators.
+        return _ALL_GENERATORS
 
-    def _set(self, node: ast.stmt, depth: int) -> frozenset[str] | None:
-        """The modules that a statement sets something of; None if it does anything else."""
-        nothing = frozenset[str]()
+    def _modules_set(self, node: ast.stmt, depth: int) -> frozenset[str] | None:
+        """The modules whose settings a statement changes; None if it does anything else."""
+        no_modules = frozenset[str]()
         if isinstance(node, (ast.Import, ast.ImportFrom, ast.Pass)):
-            return nothing
+            return no_modules
         if isinstance(node, ast.Expr):
-            return nothing if isinstance(node.value, ast.Constant) else self._called(node.value, depth)
+            return no_modules if isinstance(node.value, ast.Constant) else self._modules_called(node.value, depth)
         if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.Delete)):
-            return self._assigned(node, depth)
+            return self._modules_assigned(node, depth)
         if isinstance(node, (ast.If, ast.For, ast.While)):
-            return self._all([*node.body, *node.orelse], depth)
+            return self._modules_set_by_all([*node.body, *node.orelse], depth)
         if isinstance(node, ast.Try):
             inner = [s for handler in node.handlers for s in handler.body]
-            return self._all([*node.body, *inner, *node.orelse, *node.finalbody], depth)
+            return self._modules_set_by_all([*node.body, *inner, *node.orelse, *node.finalbody], depth)
         if depth and isinstance(node, (ast.Return, ast.Global)):
-            return nothing
+            return no_modules
         return None
 
-    def _all(self, body: Iterable[ast.stmt], depth: int) -> frozenset[str] | None:
-        found = frozenset[str]()
+    def _modules_set_by_all(self, body: Iterable[ast.stmt], depth: int) -> frozenset[str] | None:
+        modules = frozenset[str]()
         for statement in body:
-            touched = self._set(statement, depth)
-            if touched is None:
+            changed = self._modules_set(statement, depth)
+            if changed is None:
                 return None
-            found |= touched
-        return found
+            modules |= changed
+        return modules
 
-    def _assigned(self, node: _Assignment, depth: int) -> frozenset[str] | None:
+    def _modules_assigned(self, node: _Assignment, depth: int) -> frozenset[str] | None:
         targets = node.targets if isinstance(node, (ast.Assign, ast.Delete)) else [node.target]
         names = [t for t in targets if isinstance(t, ast.Name)]
         if names:
@@ -186,11 +186,11 @@ class ProcessSettings:
             if len(names) < len(targets) or value is None:
                 return None
             plain = depth and not any(isinstance(n, ast.Call) for n in ast.walk(value))
-            return frozenset[str]() if plain else self._called(value, depth)
+            return frozenset[str]() if plain else self._modules_called(value, depth)
         tops = {self._top(target) for target in targets}
         return frozenset(tops) if "" not in tops else None
 
-    def _called(self, node: ast.expr, depth: int) -> frozenset[str] | None:
+    def _modules_called(self, node: ast.expr, depth: int) -> frozenset[str] | None:
         if not isinstance(node, ast.Call):
             return None
         for method, texts in magic_calls(node):
@@ -198,26 +198,26 @@ class ProcessSettings:
             return frozenset({module}) if module and not (texts[0] == "env" and not texts[1:]) else None
         name = dotted_name(node.func)
         if name in self._functions:
-            if name in self._inside:
+            if name in self._open_functions:
                 return frozenset()
-            self._inside.add(name)
-            touched = self._all(self._functions[name].body, depth + 1)
-            self._inside.discard(name)
-            return touched
+            self._open_functions.add(name)
+            modules = self._modules_set_by_all(self._functions[name].body, depth + 1)
+            self._open_functions.discard(name)
+            return modules
         if depth and name == "print":
             return frozenset()
-        full = self.full_name(node.func) or (name if name.startswith("logging.") else "")
-        top, _, rest = full.partition(".")
+        qualified = self.full_name(node.func) or (name if name.startswith("logging.") else "")
+        top, _, rest = qualified.partition(".")
         if not top:
             return None
         if depth and _SEED.fullmatch(name.rpartition(".")[2]) and self._seeded(name):
             return frozenset({top})
         word = rest.rpartition(".")[2]
-        if word in _OWN_WORDS:
-            known = top in _OWN_WORDS[word]
+        if word in _SHORT_NAMES:
+            is_setting = top in _SHORT_NAMES[word]
         else:
-            known = bool(rest) and (_SETTING.fullmatch(rest) is not None or self._changes(node))
-        return frozenset({top}) | _ALSO.get(top, set()) if known else None
+            is_setting = bool(rest) and (_SETTING.fullmatch(rest) is not None or self._changes(node))
+        return frozenset({top}) | _SEEN_IN.get(top, set()) if is_setting else None
 
     def _changes(self, call: ast.Call) -> bool:
         """Whether the call changes a part of a module: `os.environ.update(...)`, `sys.path.append(...)`."""
@@ -225,7 +225,7 @@ class ProcessSettings:
         return isinstance(inner, (ast.Attribute, ast.Subscript)) and root_name(inner) in set(changed_roots(call))
 
     def _top(self, target: ast.expr) -> str:
-        """The top-level module a part of which the target is; else ""."""
+        """The top-level module that the target is a part of; else ""."""
         inner: ast.expr = target
         while isinstance(inner, (ast.Attribute, ast.Subscript)):
             inner = inner.value
@@ -235,11 +235,11 @@ class ProcessSettings:
 
 
 def dotted_name(node: ast.expr) -> str:
-    """The dotted name that an expression of names and attributes is; else ""."""
+    """The dotted name of an expression of names and attributes; else ""."""
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.Call) and dotted_name(node.func) == "logging.getLogger":
-        return "logging"  # a logger is the process's, by its name
-    if isinstance(node, ast.Attribute) and (before := dotted_name(node.value)):
-        return f"{before}.{node.attr}"
+        return "logging"  # a logger belongs to the process, by its name
+    if isinstance(node, ast.Attribute) and (owner := dotted_name(node.value)):
+        return f"{owner}.{node.attr}"
     return ""
