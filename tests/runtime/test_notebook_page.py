@@ -152,7 +152,7 @@ def test_html_of_the_user_is_kept_without_what_runs_or_lies_elsewhere(tmp_path: 
     assert len(page.find_all("b")) == 2
     assert not page.find_all(["script", "iframe"])
     assert [i["src"] for i in page.find_all("img")] == ["data:image/gif;base64,AA"] * 2
-    assert page.get_text().count("[picture not kept in this page: far]") == 2
+    assert page.get_text().count("[external picture omitted: far]") == 2
     assert not re.search(r"(?:https?:)?//\w+\.(?:org|example)", text)
     # Half-open elements end with their cell.
     assert page.find(id="cell-3").parent.name == "main"
@@ -182,7 +182,7 @@ def test_a_very_long_output_keeps_its_head_and_tail_and_says_so(tmp_path: Path) 
     text = page.find("article").get_text()
     assert "HEAD" in text
     assert "TAIL" in text
-    assert "2,000,010 characters are left out here" in text
+    assert "2,000,010 characters omitted" in text
     assert "the table" in text
 
 

@@ -121,7 +121,7 @@ def test_a_value_that_was_not_made_is_named_with_the_cell_that_could_have(projec
     error = done.steps["first"].error
     assert error is not None
     assert (error["kind"], error["cell"]) == ("DataError", 3)
-    assert error["what"].startswith("`a` was not made by this step in this run: it is bound only in a branch")
+    assert error["what"].startswith("`a` has no value at the end of this step: it is assigned only in a branch")
     assert "`a = None` above the branch" in error["fix"]
     assert done.steps["second"].state == "skipped"
     errors = [done.steps[name].error or {} for name in ("third", "fifth")]

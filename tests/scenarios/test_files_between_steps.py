@@ -174,7 +174,7 @@ def test_a_value_that_a_step_may_not_make_is_missed_only_where_it_is_read(projec
     surely = [cells[0], ("print(x)", "step:b")]
     done = kaleyard.run(notebook(project / "notebooks" / "s.ipynb", *surely), reporter=SilentReporter())
     assert done.steps["a"].error is not None
-    assert "`x` was not made by this step in this run" in done.steps["a"].error["what"]
+    assert "`x` has no value at the end of this step" in done.steps["a"].error["what"]
 
 
 def test_an_absolute_path_means_the_same_place_in_a_later_step(tmp_path: Path) -> None:

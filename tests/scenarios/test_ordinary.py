@@ -23,7 +23,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 CUTS = int(os.environ.get("KALEYARD_CUTS", "1"))
 # What may be refused, by a part of the message, and why that is right.
 RIGHT = {
-    "have travelled apart": "views of one array are two arrays once they have travelled, and the step changes one",
+    "separate copies here": "views of one array are two arrays once they have travelled, and the step changes one",
     "which can be read only once": "a generator or iterator goes on in the cells below, and has no value to hand on",
     "is an open file": "a file that is written to in several steps is open in one process only",
     "KY215": "`_` and `Out` mean the cell above, which is another step's",

@@ -107,7 +107,7 @@ def kernel() -> Iterator[dict[str, Any]]:
     module = types.ModuleType("__main__")
     names = vars(module)
     names["display"] = print
-    pickling._made.cache_clear()
+    pickling._from_code.cache_clear()
     definitions.LoadedDefinitions.known.clear()
     cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.clear()
     cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_CLASS.clear()

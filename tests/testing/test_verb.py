@@ -291,7 +291,7 @@ def test_a_cell_that_prints_without_end_is_kept_bounded(project: Path, monkeypat
     path = stored(project / "notebooks/a.ipynb", ("for _ in range(1000):\n    print('y' * 1000)", "y\n"))
     done = execute(nbformat.read(path, as_version=4), project, frozenset(), 60)
     text = "".join(o["text"] for o in done.outputs[0])
-    assert "[Output cut: this cell put out more than 10,000 characters.]" in text
+    assert "[Output cut: this cell printed more than 10,000 characters.]" in text
     assert len(text) < 20_000
 
 

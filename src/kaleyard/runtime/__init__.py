@@ -1,4 +1,4 @@
-"""All that enters a step, in each of the three places: executor input in, papermill, executor output out.
+"""The code that runs in a step, in all three places: executor input in, papermill, executor output out.
 
-May import `errors` alone: it is what an image holds of this package.
+May import `errors` alone: an image holds only this part of the package.
 """

@@ -1,4 +1,4 @@
-"""`python -m kaleyard.runtime --executor-input JSON`: one step, in a process, a container or a pod."""
+"""`python -m kaleyard.runtime --executor-input JSON`: run one step in a process, a container or a pod."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the step; the exit code is 0, 1 if the step failed, or what the error says."""
+    """Run one step and return the exit code: 0, or that of the error."""
     parser = argparse.ArgumentParser(prog="python -m kaleyard.runtime", description="Run one step of a pipeline.")
     parser.add_argument("--executor-input", required=True, help="KFP's executor input: JSON, or @FILE")
     parser.add_argument("--step", type=Path, default=Path(STEP_FOLDER), help="folder with step.ipynb and project/")
-    parser.add_argument("--project", type=Path, help="the project's root, if not project/ in the step's folder")
-    parser.add_argument("--guard", action="append", default=[], help="an input that later steps also take")
+    parser.add_argument("--project", type=Path, help="the project's root (default: project/ in the step's folder)")
+    parser.add_argument("--guard", action="append", default=[], help="an input that the step may not change in place")
     options = parser.parse_args(arguments)
     listen()
     _watch_parent()
     try:
-        given = read_executor_input(options.executor_input)
-        records = run_step(given, options.step, options.project, options.guard)
+        executor_input = read_executor_input(options.executor_input)
+        records = run_step(executor_input, options.step, options.project, options.guard)
         if os.environ.get(POD_VARIABLE):
-            digests = {name: told["sha256"] for name, told in records.items() if "sha256" in told and name != FILES}
+            digests = {n: r["sha256"] for n, r in records.items() if "sha256" in r and n != FILES}
             result = {"metrics": records.get(METRICS, {}), "sha256": digests}
             print(RESULT + json.dumps(result, sort_keys=True), flush=True)  # noqa: T201
     except KaleyardError as error:
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _watch_parent() -> None:
-    """Stop when whoever started the step is gone, so that no kernel outlives a killed run."""
+    """Stop when the parent process is gone, so that no kernel outlives a killed run."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -64,16 +64,16 @@ def _watch_parent() -> None:
 
 
 def _end_children() -> None:
-    """Kill what is left of the step: its kernel, and whatever the kernel started."""
+    """Kill the kernel and all processes that it started."""
     import psutil
 
-    left = psutil.Process().children(recursive=True)
-    for process in left:
+    children = psutil.Process().children(recursive=True)
+    for process in children:
         try:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(left, timeout=5)
+    psutil.wait_procs(children, timeout=5)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """KFP's executor input and executor output, read and written.
 
-The executor input is one JSON argument; the executor output is a file whose place the input names. Their fields:
+The executor input is one JSON argument; the executor output is a file whose path the input names. Their fields:
 https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.proto (ExecutorInput, ExecutorOutput).
 """
 
@@ -18,13 +18,13 @@ from kaleyard.errors import UsageError
 
 __all__ = ["ArtifactFile", "ExecutorInput", "atomic_write", "read_executor_input", "write_executor_output"]
 
-# Where KFP's launcher mounts what these schemes name.
+# Where KFP's launcher mounts artifacts with these URI schemes.
 _MOUNTS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/", "oci://": "/oci/", "file://": "/"}
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactFile:
-    """An artifact as the executor input tells it: its address, its place on this machine, its metadata."""
+    """An artifact of the executor input: its URI, its path on this machine, its metadata."""
 
     name: str
     uri: str
@@ -34,7 +34,7 @@ class ArtifactFile:
 
 @dataclass(frozen=True, slots=True)
 class ExecutorInput:
-    """What a step is given: parameter values, artifacts in and out, and where its executor output goes."""
+    """The executor input of a step: parameter values, input and output artifacts, the path of its executor output."""
 
     parameters: Mapping[str, Any]
     inputs: Mapping[str, ArtifactFile]
@@ -43,7 +43,7 @@ class ExecutorInput:
 
 
 def read_executor_input(text: str) -> ExecutorInput:
-    """The executor input in `text`; `@FILE` reads it from a file. Raises UsageError if it is none."""
+    """The executor input in `text`, or in a file if `text` is `@FILE`. Raises UsageError if it is invalid."""
     try:
         if text.startswith("@"):
             text = Path(text[1:]).read_text(encoding="utf-8")
@@ -57,17 +57,17 @@ def read_executor_input(text: str) -> ExecutorInput:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
-            f"this is no KFP executor input: {error!r}", fix="Pass KFP's `{{$}}` placeholder, or @FILE."
+            f"invalid executor input: {error!r}", fix="Pass KFP's `{{$}}` placeholder, or @FILE."
         ) from error
 
 
-def _artifacts(told: Mapping[str, Any]) -> dict[str, ArtifactFile]:
-    found = {}
-    for name, several in told.items():
-        one = several["artifacts"][0]
-        uri = one["uri"]
-        found[name] = ArtifactFile(name, uri, _local(uri), dict(one.get("metadata") or {}))
-    return found
+def _artifacts(entries: Mapping[str, Any]) -> dict[str, ArtifactFile]:
+    files = {}
+    for name, entry in entries.items():
+        artifact = entry["artifacts"][0]
+        uri = artifact["uri"]
+        files[name] = ArtifactFile(name, uri, _local(uri), dict(artifact.get("metadata") or {}))
+    return files
 
 
 def _local(uri: str) -> Path:
@@ -77,22 +77,22 @@ def _local(uri: str) -> Path:
     return Path(uri)
 
 
-def write_executor_output(given: ExecutorInput, metadata: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the executor output: every output artifact is listed, with the metadata told for it."""
+def write_executor_output(executor_input: ExecutorInput, metadata: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the executor output: every output artifact with its metadata."""
     artifacts = {
-        name: {"artifacts": [{"name": name, "uri": a.uri, "metadata": dict(metadata.get(name, {}))}]}
-        for name, a in given.outputs.items()
+        name: {"artifacts": [{"name": name, "uri": artifact.uri, "metadata": dict(metadata.get(name, {}))}]}
+        for name, artifact in executor_input.outputs.items()
     }
-    atomic_write(given.output_file, json.dumps({"artifacts": artifacts}, sort_keys=True))
+    atomic_write(executor_input.output_file, json.dumps({"artifacts": artifacts}, sort_keys=True))
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all, its folder made if need be. Raises OSError, and leaves nothing then."""
+    """Write a file completely or not at all; create its folder. Raises OSError and leaves no temporary file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    spare = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
-        spare.write_bytes(content if isinstance(content, bytes) else content.encode())
-        spare.replace(path)
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+        temporary.replace(path)
     except OSError:
-        spare.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

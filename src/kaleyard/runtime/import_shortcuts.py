@@ -1,4 +1,4 @@
-"""What is not worth importing."""
+"""Slow imports that Kaleyard skips."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ __all__ = ["skip_iri_grammar"]
 
 
 def skip_iri_grammar() -> None:
-    """Keep jsonschema, which nbformat imports, from building a grammar for IRIs: it takes most of a second.
+    """Keep jsonschema, which nbformat imports, from building a grammar for IRIs, which takes most of a second.
 
-    The grammar is there where JupyterLab is, and not in a step's image; no notebook has an IRI to check.
+    The grammar is installed with JupyterLab, not in a step's image; notebooks have no IRIs to check.
     """
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
-"""Whether the container a step runs in has run into its memory limit: the kernel's own word, wherever it runs.
+"""Whether a step's container has exceeded its memory limit, as the Linux kernel reports it.
 
-Files and their meaning: https://docs.kernel.org/admin-guide/cgroup-v2.html (memory.events, memory.max) and
+The files that are read: https://docs.kernel.org/admin-guide/cgroup-v2.html (memory.events, memory.max) and
 https://docs.kernel.org/admin-guide/cgroup-v1/memory.html (memory.oom_control, memory.limit_in_bytes).
 """
 
@@ -13,28 +13,28 @@ from pathlib import Path
 __all__ = ["exceeded_limit", "memory_size"]
 
 _CGROUPS = Path("/sys/fs/cgroup")
-# The file that counts the processes killed for want of memory, and the one that tells the limit.
+# The file that counts processes killed by the OOM killer, and the one that holds the limit.
 _FILES = (("memory.events", "memory.max"), ("memory/memory.oom_control", "memory/memory.limit_in_bytes"))
 
 
 def exceeded_limit(cgroups: Path = _CGROUPS) -> int:
-    """The limit in bytes for want of which a process of this container was killed; 0 if none was, or there is none."""
+    """The container's memory limit in bytes if a process was killed for exceeding it, else 0."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for events, limit in _FILES:
+    for events_file, limit_file in _FILES:
         try:
-            killed = re.search(r"(?m)^oom_kill (\d+)$", (cgroups / events).read_text(encoding="ascii"))
-            told = (cgroups / limit).read_text(encoding="ascii").strip()
+            kills = re.search(r"(?m)^oom_kill (\d+)$", (cgroups / events_file).read_text(encoding="ascii"))
+            text = (cgroups / limit_file).read_text(encoding="ascii").strip()
         except OSError:
             continue
-        # Where nothing limits the group, it is "max", or a number beyond all memory.
-        if killed and int(killed[1]) and told.isdecimal() and int(told) < machine:
-            return int(told)
+        # Without a limit the value is "max", or a number larger than the machine's memory.
+        if kills and int(kills[1]) and text.isdecimal() and int(text) < machine:
+            return int(text)
     return 0
 
 
-def memory_size(number: int) -> str:
-    """A number of bytes in the largest unit it has a whole number of, as in a tag."""
-    for unit, size in (("Gi", 1024**3), ("Mi", 1024**2), ("Ki", 1024)):
-        if number % size == 0:
-            return f"{number // size}{unit}"
-    return f"{number} bytes"
+def memory_size(size: int) -> str:
+    """A number of bytes in the largest unit that gives a whole number, as in a tag: `512Mi`."""
+    for unit, unit_size in (("Gi", 1024**3), ("Mi", 1024**2), ("Ki", 1024)):
+        if size % unit_size == 0:
+            return f"{size // unit_size}{unit}"
+    return f"{size} bytes"

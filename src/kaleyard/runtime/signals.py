@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as an exception that arrives, whatever the step's process is doing just then."""
+"""SIGTERM and Ctrl-C as an exception that reaches the main thread, whatever it is doing."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from types import FrameType
 
 __all__ = ["Stopped", "caught", "listen"]
 
-_AGAIN = 0.5  # seconds until it is raised once more, if nobody has caught it
+_REPEAT_AFTER = 0.5  # seconds until it is raised again, if it was not caught
 
 
 class Stopped(KeyboardInterrupt):
-    """The step was told to stop. An event loop lets just this kind of exception out of its callbacks."""
+    """The step was asked to stop. Event loops let only a KeyboardInterrupt out of their callbacks."""
 
 
 def listen() -> None:
     """Raise `Stopped` in the main thread at the first SIGTERM or SIGINT, and again until `caught` is called.
 
-    Python drops what is raised while it runs a finaliser or a C library's callback; so once may not be enough.
+    Python drops exceptions raised in a finalizer or in a callback of a C library, so once may not be enough.
     """
     signal.signal(signal.SIGALRM, _stop)
     signal.signal(signal.SIGTERM, _stop)
@@ -25,7 +25,7 @@ def listen() -> None:
 
 
 def caught() -> None:
-    """Say that `Stopped` has arrived: what cleans up after it is not interrupted."""
+    """Confirm that `Stopped` was caught, so that the clean-up is not interrupted."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
 
@@ -33,5 +33,5 @@ def caught() -> None:
 def _stop(_signal: int, _frame: FrameType | None) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+    signal.setitimer(signal.ITIMER_REAL, _REPEAT_AFTER)
     raise Stopped

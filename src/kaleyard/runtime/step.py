@@ -1,7 +1,7 @@
 """Runs one step: executor input in, papermill over step.ipynb, executor output out.
 
-Whatever happens, the executed notebook and its page are written where the executor input wants them; a failure is
-also written as data beside the executor output.
+The executed notebook and its page are always written to the paths in the executor input. A failure is also written as
+data next to the executor output.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from kaleyard.runtime.contract import (
 from kaleyard.runtime.exchange.parameter_types import coerce
 from kaleyard.runtime.executor_io import ExecutorInput, atomic_write, write_executor_output
 from kaleyard.runtime.import_shortcuts import skip_iri_grammar
-from kaleyard.runtime.result_files import collect_files, look_at, place_files, wanted_paths
+from kaleyard.runtime.result_files import collect_files, place_files, snapshot, wanted_paths
 from kaleyard.runtime.signals import Stopped, caught
 from kaleyard.runtime.step_failure import explain
 from kaleyard.runtime.work_folder import LEVELS, scratch, work_folder, work_root
@@ -45,112 +45,115 @@ __all__ = ["run_step"]
 
 @dataclass(frozen=True, slots=True)
 class _Interface:
-    """The step notebook's own words on what it takes and gives."""
+    """The step notebook's metadata: its inputs, outputs, parameters and files."""
 
     data: Mapping[str, Any]
 
     @property
-    def place(self) -> Location:
+    def location(self) -> Location:
         return Location(self.data["notebook"], step=self.data["step"])
 
 
 def run_step(
-    given: ExecutorInput, step_folder: Path, project: Path | None = None, guard: Sequence[str] = ()
+    executor_input: ExecutorInput, step_folder: Path, project: Path | None = None, guard: Sequence[str] = ()
 ) -> dict[str, dict[str, Any]]:
-    """Run the step in `step_folder` (step.ipynb, and project/ unless `project` is told); each output's metadata.
+    """Run the step in `step_folder`; returns the metadata of each output.
 
-    `guard` names inputs that later steps also take: the step fails if it changes them in place.
-    Raises StepError, with notebook, cell and step, if the step does not come to its end.
+    The folder holds step.ipynb, and project/ unless `project` is given. `guard` names inputs that later steps also use:
+    the step fails if it changes them in place. Raises StepError, with notebook, cell and step, if the step fails.
     """
     notebook = step_folder / "step.ipynb"
     try:
         interface = _Interface(json.loads(notebook.read_text(encoding="utf-8"))["metadata"][METADATA])
     except (OSError, ValueError, KeyError) as error:
-        raise ExternalError(f"{notebook} is no step notebook: {error!r}", fix="Compile the notebook again.") from error
-    failure = given.output_file.with_name(FAILURE_FILE)
+        raise ExternalError(f"{notebook} is not a step notebook: {error!r}", fix="Compile it again.") from error
+    failure = executor_input.output_file.with_name(FAILURE_FILE)
     failure.unlink(missing_ok=True)
     with scratch() as folder:
         executed = folder / "executed.ipynb"
         numbered = _numbered(notebook, folder / "step.ipynb")
         failed: KaleyardError | None = None
         try:
-            values = _parameters(given, interface)
-            _prepare(given, interface, folder, guard)
+            values = _parameters(executor_input, interface)
+            _prepare(executor_input, interface, folder, guard)
             cwd = work_folder(
-                folder, project or step_folder / "project", interface.data["project"], interface.place.notebook or ""
+                folder, project or step_folder / "project", interface.data["project"], interface.location.notebook or ""
             )
-            before = _place_files(given, interface, work_root(folder), values)
-            _execute(numbered, executed, values, cwd, folder, interface, page=PAGE in given.outputs)
+            before = _place_files(executor_input, interface, work_root(folder), values)
+            _execute(numbered, executed, values, cwd, folder, interface, page=PAGE in executor_input.outputs)
             records = _records(folder, interface, executed)
-            if FILES in given.outputs:
-                records[FILES] = collect_files(work_root(folder), LEVELS, before, given.outputs[FILES].path)
-        except KaleyardError as caught:
-            failed = caught
+            if FILES in executor_input.outputs:
+                records[FILES] = collect_files(work_root(folder), LEVELS, before, executor_input.outputs[FILES].path)
+        except KaleyardError as error:
+            failed = error
         if not executed.exists():
             shutil.copyfile(numbered, executed)
-        _keep(given, executed, interface)
+        _write_notebook(executor_input, executed, interface)
         if failed is not None:
             if failed.place == Location():
-                failed.place = interface.place
+                failed.place = interface.location
             atomic_write(failure, json.dumps(failed.to_dict()))
             raise failed
-        write_executor_output(given, records)
+        write_executor_output(executor_input, records)
     return records
 
 
 def _numbered(notebook: Path, target: Path) -> Path:
-    """The step notebook with the numbers its cells have in the user's notebook, as far as they are told."""
+    """Copy the step notebook, with the cell numbers of the user's notebook where they are known."""
     data = json.loads(notebook.read_text(encoding="utf-8"))
     numbers = [int(n) for n in os.environ.get(CELLS_VARIABLE, "").split(",") if n.isdecimal()]
-    ours = [m for m in (c["metadata"].get(METADATA, {}) for c in data["cells"]) if m.get("role") in ("setup", "user")]
-    for metadata, number in zip(ours, numbers, strict=False):
+    cells = [m for m in (c["metadata"].get(METADATA, {}) for c in data["cells"]) if m.get("role") in ("setup", "user")]
+    for metadata, number in zip(cells, numbers, strict=False):
         if number:
             metadata["cell"] = number
     target.write_text(json.dumps(data), encoding="utf-8")
     return target
 
 
-def _parameters(given: ExecutorInput, interface: _Interface) -> dict[str, Any]:
-    told = interface.data["parameters"]
-    values = {n: given.parameters.get(artifact_name(n), p["default"]) for n, p in told.items()}
-    return {n: coerce(n, v, told[n]["type"], told[n]["default"]) for n, v in values.items()}
+def _parameters(executor_input: ExecutorInput, interface: _Interface) -> dict[str, Any]:
+    declared = interface.data["parameters"]
+    passed = executor_input.parameters
+    return {
+        name: coerce(name, passed.get(artifact_name(name), p["default"]), p["type"], p["default"])
+        for name, p in declared.items()
+    }
 
 
-def _prepare(given: ExecutorInput, interface: _Interface, folder: Path, guard: Sequence[str]) -> None:
-    """Tell the kernel, in a file, where its values come from and go to."""
+def _prepare(executor_input: ExecutorInput, interface: _Interface, folder: Path, guard: Sequence[str]) -> None:
+    """Write the file that tells the kernel where to load and save values."""
     inputs = {}
     for name in interface.data["inputs"]:
-        if artifact_name(name) not in given.inputs:
-            raise StepError(f"the executor input lacks the artifact `{name}`", fix="Compile the pipeline again.")
-        artifact = given.inputs[artifact_name(name)]
+        if artifact_name(name) not in executor_input.inputs:
+            raise StepError(f"missing in the executor input: the artifact `{name}`", fix="Compile the pipeline again.")
+        artifact = executor_input.inputs[artifact_name(name)]
         extra = {k[6:]: v for k, v in artifact.metadata.items() if k.startswith("extra_")}
-        told = {"path": str(artifact.path), "format": artifact.metadata.get("format"), "extra": extra}
-        inputs[name] = told | {"sha256": artifact.metadata.get("sha256")}
-    missing = [n for n in interface.data["outputs"] if artifact_name(n) not in given.outputs]
+        location = {"path": str(artifact.path), "format": artifact.metadata.get("format"), "extra": extra}
+        inputs[name] = location | {"sha256": artifact.metadata.get("sha256")}
+    missing = [n for n in interface.data["outputs"] if artifact_name(n) not in executor_input.outputs]
     if missing:
-        raise StepError(f"the executor input has no place for `{missing[0]}`", fix="Compile the pipeline again.")
+        raise StepError(f"missing in the executor input: the output `{missing[0]}`", fix="Compile the pipeline again.")
     (folder / "records").mkdir()
-    outputs = {n: str(given.outputs[artifact_name(n)].path) for n in interface.data["outputs"]}
+    outputs = {n: str(executor_input.outputs[artifact_name(n)].path) for n in interface.data["outputs"]}
     io = {"inputs": inputs, "outputs": outputs, "records": str(folder / "records"), "guard": list(guard)}
     (folder / "io.json").write_text(json.dumps(io), encoding="utf-8")
 
 
 def _place_files(
-    given: ExecutorInput, interface: _Interface, root: Path, values: Mapping[str, Any]
+    executor_input: ExecutorInput, interface: _Interface, root: Path, values: Mapping[str, Any]
 ) -> Mapping[str, tuple[int, int]]:
-    """Put in place what the step reads of files that earlier steps wrote; what there is before it begins."""
-    named = given.output_file.parent / PARAMETER_FILES
-    if named.is_dir():
-        shutil.copytree(named, root, dirs_exist_ok=True)
+    """Copy the files of earlier steps that the step reads; returns all files that exist before it starts."""
+    parameter_files = executor_input.output_file.parent / PARAMETER_FILES
+    if parameter_files.is_dir():
+        shutil.copytree(parameter_files, root, dirs_exist_ok=True)
     for name in interface.data["folders"]:
         target = root / name
         target.mkdir(parents=True, exist_ok=True)
     for step, paths in interface.data["files"]:
-        if files_input(step) not in given.inputs:
-            raise StepError(f"the executor input lacks the files of step {step}", fix="Compile the pipeline again.")
-        taken = wanted_paths(paths, interface.data["parameters"], values)
-        place_files(given.inputs[files_input(step)].path, root, taken)
-    return look_at(root, LEVELS)
+        if files_input(step) not in executor_input.inputs:
+            raise StepError(f"missing in the executor input: files of step {step}", fix="Compile the pipeline again.")
+        selected = wanted_paths(paths, interface.data["parameters"], values)
+        place_files(executor_input.inputs[files_input(step)].path, root, selected)
+    return snapshot(root, LEVELS)
 
 
 def _execute(
@@ -163,7 +166,7 @@ def _execute(
     *,
     page: bool,
 ) -> None:
-    _environment(folder, interface)
+    _set_environment(folder, interface)
     logging.getLogger("papermill").setLevel(logging.ERROR)
     skip_iri_grammar()
     import papermill
@@ -171,7 +174,7 @@ def _execute(
     from kaleyard.runtime.kernels.papermill_engine import ENGINE, put_back_errors
 
     if page:
-        # It is made after the cells, but what it needs can be imported while they run.
+        # The page is written after the cells, but its modules can be imported while they run.
         threading.Thread(target=import_module, args=("nbconvert.exporters.html",), daemon=True).start()
     try:
         papermill.execute_notebook(
@@ -185,16 +188,16 @@ def _execute(
         )
     except (Exception, Stopped) as error:
         caught()
-        raise explain(error, executed, interface.place) from error
+        raise explain(error, executed, interface.location) from error
     finally:
         if executed.exists():
             put_back_errors(executed)
 
 
-def _environment(folder: Path, interface: _Interface) -> None:
-    """What the kernel inherits: private Jupyter folders, the project's module folders, one fixed hash seed."""
+def _set_environment(folder: Path, interface: _Interface) -> None:
+    """Set the kernel's environment: private Jupyter folders, the project's module folders, a fixed hash seed."""
     paths = [str(work_root(folder) / p) for p in interface.data["module_path"] if not Path(p).is_absolute()]
-    ours = str(Path(__file__).parents[2])
+    package_path = str(Path(__file__).parents[2])
     inherited = [p for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
     runtime = folder / "jupyter"
     runtime.mkdir()
@@ -203,13 +206,13 @@ def _environment(folder: Path, interface: _Interface) -> None:
         WORK_VARIABLE: str(work_root(folder)),
         "JUPYTER_RUNTIME_DIR": str(runtime),
         "IPYTHONDIR": str(folder / "ipython"),
-        "PYTHONPATH": os.pathsep.join([*paths, *inherited, ours]),
+        "PYTHONPATH": os.pathsep.join([*paths, *inherited, package_path]),
         "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "0"),
     }
 
 
 def _records(folder: Path, interface: _Interface, executed: Path) -> dict[str, dict[str, Any]]:
-    """The metadata of every output artifact, from what the save cell left. Raises StepError if it left too little."""
+    """The metadata of every output artifact, from the save cell's records. Raises StepError if one is missing."""
     saved: dict[str, dict[str, Any]] = {NOTEBOOK: {}, PAGE: {}, METRICS: {}}
     for path in sorted((folder / "records").glob("*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -218,21 +221,21 @@ def _records(folder: Path, interface: _Interface, executed: Path) -> dict[str, d
         else:
             extra = {f"extra_{k}": v for k, v in record.pop("extra").items()}
             saved[record.pop("name")] = record | extra
-    lacking = [n for n in interface.data["outputs"] if n not in saved]
-    lacking += [n for n in interface.data["metrics"] if n not in saved[METRICS]]
-    if lacking:
-        raise explain(StepError(f"it ended before it handed over `{lacking[0]}`"), executed, interface.place)
+    missing = [n for n in interface.data["outputs"] if n not in saved]
+    missing += [n for n in interface.data["metrics"] if n not in saved[METRICS]]
+    if missing:
+        raise explain(StepError(f"the step ended before it saved `{missing[0]}`"), executed, interface.location)
     return {artifact_name(n): metadata for n, metadata in saved.items()}
 
 
-def _keep(given: ExecutorInput, executed: Path, interface: _Interface) -> None:
-    """The executed notebook and its page, where the executor input wants them."""
-    if NOTEBOOK in given.outputs:
-        target = given.outputs[NOTEBOOK].path
+def _write_notebook(executor_input: ExecutorInput, executed: Path, interface: _Interface) -> None:
+    """Write the executed notebook and its page to the paths in the executor input."""
+    if NOTEBOOK in executor_input.outputs:
+        target = executor_input.outputs[NOTEBOOK].path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(executed, target)
-    if PAGE in given.outputs:
-        target = given.outputs[PAGE].path
+    if PAGE in executor_input.outputs:
+        target = executor_input.outputs[PAGE].path
         target.parent.mkdir(parents=True, exist_ok=True)
         if interface.data["report"]:
             from kaleyard.runtime.notebook_page import write_page

@@ -1,4 +1,4 @@
-"""What went wrong in a step, told from papermill's exception and the executed notebook."""
+"""The error of a failed step, from papermill's exception and the executed notebook."""
 
 from __future__ import annotations
 
@@ -29,64 +29,64 @@ __all__ = ["explain", "out_of_memory"]
 _UNBOUND = re.compile(r"name '(\w+)' is not defined")
 _DATA_ERROR = "DataError"
 _SIGNALS = {
-    "SIGKILL": (" (out of memory, perhaps)", "Give the step more memory, or less data."),
-    "SIGSEGV": (" (a crash in compiled code)", "Find the package that crashes; another version of it may not."),
+    "SIGKILL": (" (probably out of memory)", "Give the step more memory, or less data."),
+    "SIGSEGV": (" (a crash in compiled code)", "Find the package that crashes, and try another version of it."),
 }
 
 
-def explain(error: BaseException, executed: Path, place: Location) -> StepError:
-    """The error that says which cell of the user's notebook failed, and how."""
+def explain(error: BaseException, executed: Path, step: Location) -> StepError:
+    """The error with the cell of the user's notebook that failed, and the reason."""
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     cells = _cells(executed)
     if isinstance(error, Stopped):
-        return StepStoppedError("the step was stopped", place=_at(_running(cells), place))
+        return StepStoppedError("the step was stopped", place=_location(_running_cell(cells), step))
     if isinstance(error, PapermillExecutionError):
-        return _cell_error(error, cells, place)
+        return _cell_error(error, cells, step)
     if isinstance(error, DeadKernelError):
-        return _dead(_at(_running(cells), place))
+        return _kernel_died(_location(_running_cell(cells), step))
     if isinstance(error, CellTimeoutError):
-        return StepTimeoutError("the cell ran longer than allowed", place=_at(_running(cells), place))
+        return StepTimeoutError("the cell ran longer than allowed", place=_location(_running_cell(cells), step))
     if isinstance(error, StepError):
-        exited = next((c for c in cells if _exited(c)), None)
-        what = "the cell called sys.exit, so the step's values were not handed over" if exited else error.what
-        return StepError(what, place=_at(exited, place), fix="Let the step run to its last cell.")
+        exited = next((c for c in cells if _has_exited(c)), None)
+        message = "the cell called sys.exit, so the step's values were not saved" if exited else error.what
+        return StepError(message, place=_location(exited, step), fix="Let the step run to its last cell.")
     fix = "Free the disk, or set TMPDIR to a larger one." if getattr(error, "errno", None) == errno.ENOSPC else None
-    return StepError(f"the step could not be run: {type(error).__name__}: {error}", place=place, fix=fix)
+    return StepError(f"the step could not run: {type(error).__name__}: {error}", place=step, fix=fix)
 
 
-def _cell_error(error: Any, cells: list[dict[str, Any]], place: Location) -> StepError:
-    failed = next((c for c in cells if _raised(c)), None)
-    role = _ours(failed).get("role")
+def _cell_error(error: Any, cells: list[dict[str, Any]], step: Location) -> StepError:
+    failed = next((c for c in cells if _has_failed(c)), None)
+    role = _metadata(failed).get("role")
     traceback = "\n".join(error.traceback)
-    plain = without_escapes(str(error.evalue))
-    if role == "save" and error.ename == "NameError" and (lost := _UNBOUND.search(plain)):
-        return _not_made(lost[1], cells, place)
+    evalue = without_escapes(str(error.evalue))
+    if role == "save" and error.ename == "NameError" and (unbound := _UNBOUND.search(evalue)):
+        return _unbound_value(unbound[1], cells, step)
     if role in ("load", "save"):
-        what, _, fix = plain.partition("\n")
+        message, _, fix = evalue.partition("\n")
         if error.ename != _DATA_ERROR:
-            what = f"{error.ename}: {what}"
-        return DataError(what, place=place, fix=fix.strip() or None)
+            message = f"{error.ename}: {message}"
+        return DataError(message, place=step, fix=fix.strip() or None)
     fix = "The traceback is above; the executed notebook shows the cells."
     if error.ename == "StdinNotImplementedError":
-        fix = "Nobody can answer input() in a pipeline: make it a parameter."
+        fix = "input() does not work in a pipeline. Use a parameter instead."
     return CellError(
-        f"{error.ename}: {plain}" if plain else error.ename,
-        place=_at(failed, place),
+        f"{error.ename}: {evalue}" if evalue else error.ename,
+        place=_location(failed, step),
         fix=fix,
         ename=error.ename,
-        evalue=plain,
+        evalue=evalue,
         traceback=traceback,
     )
 
 
-def _not_made(name: str, cells: list[dict[str, Any]], place: Location) -> DataError:
-    """The error about a value that a later step takes, and that has no value once the cells have run."""
-    cell = next((c for c in reversed(cells) if _ours(c).get("role") == "user" and _binds(c, name)), None)
-    why = "it is bound only in a branch, a loop or an `except` that was not run" if cell else "no cell of it binds it"
-    fix = f"Give it a value on every path, for instance `{name} = None` above the branch."
-    return DataError(f"`{name}` was not made by this step in this run: {why}", place=_at(cell, place), fix=fix)
+def _unbound_value(name: str, cells: list[dict[str, Any]], step: Location) -> DataError:
+    """The error for an output that has no value after the cells have run."""
+    cell = next((c for c in reversed(cells) if _metadata(c).get("role") == "user" and _binds(c, name)), None)
+    reason = "it is assigned only in a branch, loop or `except` that did not run" if cell else "no cell assigns it"
+    fix = f"Assign a value on every path, for example `{name} = None` above the branch."
+    return DataError(f"`{name}` has no value at the end of this step: {reason}", place=_location(cell, step), fix=fix)
 
 
 def _binds(cell: dict[str, Any], name: str) -> bool:
@@ -98,30 +98,30 @@ def _binds(cell: dict[str, Any], name: str) -> bool:
     return name in stored or any(getattr(n, "name", None) == name for n in nodes)
 
 
-def _dead(place: Location) -> StepError:
+def _kernel_died(location: Location) -> StepError:
     from kaleyard.runtime.kernels.step_kernel import exit_status
 
     code = exit_status()
     if code is not None and code < 0:
         name = signal.Signals(-code).name
         if name == "SIGKILL" and (limit := exceeded_limit()):
-            return out_of_memory(limit, place)
-        what, fix = _SIGNALS.get(name, ("", "Look for what sends the signal."))
-        return KernelDiedError(f"the kernel was killed by {name}{what}", place=place, fix=fix)
+            return out_of_memory(limit, location)
+        cause, fix = _SIGNALS.get(name, ("", "Find the process that sends the signal."))
+        return KernelDiedError(f"the kernel was killed by {name}{cause}", place=location, fix=fix)
     ending = f" with exit code {code}" if code is not None else ""
-    return KernelDiedError(f"the kernel ended its own process{ending}", place=place, fix="Do not end Python in a cell.")
+    return KernelDiedError(f"the kernel ended its own process{ending}", place=location, fix="Do not exit Python.")
 
 
-def out_of_memory(limit: int, place: Location) -> KernelDiedError:
-    """The error about a step that needed more memory than it may have; `limit` in bytes, 0 if it is the machine's."""
+def out_of_memory(limit: int, location: Location) -> KernelDiedError:
+    """The error for a step that ran out of memory; `limit` in bytes, 0 if only the machine limits it."""
     return KernelDiedError(
         f"the step was killed: it used more memory than its limit, {memory_size(limit)}"
         if limit
         else "the step was killed: the machine has no memory left",
-        place=place,
-        fix="Raise its tag limit:memory, or give it less data; what it writes to /tmp counts as memory."
+        place=location,
+        fix="Raise its `limit:memory` tag, or use less data. Files in /tmp count as memory."
         if limit
-        else "Give the machine more memory, or the step less data.",
+        else "Use a machine with more memory, or less data.",
     )
 
 
@@ -132,28 +132,28 @@ def _cells(executed: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _ours(cell: dict[str, Any] | None) -> dict[str, Any]:
+def _metadata(cell: dict[str, Any] | None) -> dict[str, Any]:
     return dict((cell or {}).get("metadata", {}).get(METADATA) or {})
 
 
-def _at(cell: dict[str, Any] | None, place: Location) -> Location:
-    return Location(place.notebook, _ours(cell).get("cell"), place.step)
+def _location(cell: dict[str, Any] | None, step: Location) -> Location:
+    return Location(step.notebook, _metadata(cell).get("cell"), step.step)
 
 
-def _running(cells: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The cell that was running: the first one the kernel never answered for, since cells run in their order.
+def _running_cell(cells: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The cell that was running: the first one without a reply from the kernel.
 
-    papermill's own status says `completed` of all cells.
+    papermill marks all cells as `completed`, so its status is of no use.
     """
     code = (c for c in cells if c.get("cell_type") == "code" and "".join(c.get("source", "")).strip())
     return next((c for c in code if "shell.execute_reply" not in c.get("metadata", {}).get("execution", {})), None)
 
 
-def _raised(cell: dict[str, Any]) -> bool:
-    """Whether the cell raised, and was not allowed to."""
+def _has_failed(cell: dict[str, Any]) -> bool:
+    """Whether the cell raised an error and is not tagged as one that may."""
     allowed = RAISES in cell.get("metadata", {}).get("tags", ())
     return not allowed and any(o.get("output_type") == "error" for o in cell.get("outputs", []))
 
 
-def _exited(cell: dict[str, Any]) -> bool:
+def _has_exited(cell: dict[str, Any]) -> bool:
     return any(o.get("ename") == "SystemExit" for o in cell.get("outputs", []))

@@ -1,4 +1,4 @@
-"""The fresh folder a step runs in: the project's files it declared, at their own places, and nothing else."""
+"""The new folder that a step runs in, with only the project files that it declares."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from kaleyard.errors import ExternalError, StepError
 
 __all__ = ["LEVELS", "scratch", "work_folder", "work_root"]
 
-# Folders above the project's root that are a step's own, so that `../output` of a notebook in the root is its own too.
+# Folder levels above the project's root that also belong to the step, so that `../output` works from the root.
 LEVELS = 2
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A private temporary folder, removed at the end. Its path is short: sockets of the kernel lie in it."""
+    """A private temporary folder, removed at the end. Its path is short because the kernel's sockets are in it."""
     try:
         folder = Path(tempfile.mkdtemp(prefix="ky-"))
     except OSError as error:
         raise ExternalError(
-            f"no temporary folder can be made: {error.strerror}", fix="Make /tmp writable, or set TMPDIR."
+            f"cannot create a temporary folder: {error.strerror}", fix="Make /tmp writable, or set TMPDIR."
         ) from error
     try:
         yield folder
@@ -33,22 +33,22 @@ def scratch() -> Iterator[Path]:
 
 
 def work_root(parent: Path) -> Path:
-    """The folder below `parent` that stands for the project's root."""
+    """The folder below `parent` that is the project's root for the step."""
     return parent / "up" / "up" / "work"
 
 
 def work_folder(parent: Path, project: Path, names: Sequence[str], notebook: str) -> Path:
-    """The folder the notebook's code runs in, below `parent`, with the project's files in place.
+    """The folder below `parent` that the notebook's code runs in, with the project's files in place.
 
-    `names` are relative to `project`; `notebook` tells which folder relative paths start from.
-    Raises StepError if a declared file is not there.
+    `names` are relative to `project`; relative paths in the code start from the folder of `notebook`.
+    Raises StepError if a declared file is missing.
     """
     root = work_root(parent)
     root.mkdir(parents=True)
     for name in names:
         source, target = project / name, root / PurePosixPath(name)
         if not source.is_file():
-            raise StepError(f"the project's file {name} is not there", fix="Restore it, or compile again.")
+            raise StepError(f"the project file {name} is missing", fix="Restore it, or compile the notebook again.")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
         if os.access(source, os.X_OK):

@@ -31,7 +31,7 @@ def test_a_definition_whose_code_cannot_travel_is_known_by_name_alone() -> None:
 def test_a_definition_whose_code_cannot_travel_is_refused_once_its_name_means_another(tmp_path: Path) -> None:
     with kernel() as names:
         exec(UNPICKLED.format(v=1) + "\nclass A: pass", names)
-        with pytest.raises(DataError, match=r"`a` \(A\) cannot be kept"):
+        with pytest.raises(DataError, match=r"`a` \(A\) cannot be saved"):
             formats.save("a", names["a"], tmp_path / "a")
 
 

@@ -233,7 +233,7 @@ def test_the_text_of_the_path_counts_beside_the_content(step: Step) -> None:
 
 def test_an_artifact_without_its_words_is_an_error(step: Step) -> None:
     step.save(write(step.first / "a"))
-    with pytest.raises(DataError, match="where it belongs is not told"):
+    with pytest.raises(DataError, match="its path is unknown"):
         formats.load("model", "path", step.artifact)
 
 

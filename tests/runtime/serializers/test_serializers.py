@@ -80,7 +80,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="`scores` was saved in the format `onnx`, unknown here"):
+    with pytest.raises(DataError, match="`scores` was saved in the format `onnx`, which is unknown here"):
         formats.load("scores", "onnx", tmp_path / "x")
 
 
@@ -150,7 +150,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
 def test_what_cannot_travel_is_refused_with_what_to_do(kind: str, tmp_path: Path) -> None:
     make, fix = REFUSED[kind]
     value = make()
-    with pytest.raises(DataError, match=r"`thing` \(.*\) cannot be kept") as raised:
+    with pytest.raises(DataError, match=r"`thing` \(.*\) cannot be saved") as raised:
         formats.save("thing", value, tmp_path / "x")
     assert type(raised.value) is DataError
     assert type(value).__qualname__ in str(raised.value)
@@ -203,7 +203,7 @@ def test_a_link_counts_as_what_it_leads_to(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("leads_to", "what"), [("../out", "out of the folder"), ("none", "nowhere"), (".", "stands in")]
+    ("leads_to", "what"), [("../out", "out of the folder"), ("none", "nowhere"), (".", "contains it")]
 )
 def test_a_link_that_leads_out_nowhere_or_round_is_refused(leads_to: str, what: str, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")

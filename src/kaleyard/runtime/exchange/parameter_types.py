@@ -1,4 +1,4 @@
-"""A parameter's value, brought to the type its default has."""
+"""A parameter's value, converted to the type of its default."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from kaleyard.errors import ParameterError
 
 __all__ = ["coerce"]
 
-_WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 def coerce(name: str, value: object, kind: str, default: object = None) -> Any:
-    """`value` as the type `kind` (bool, int, float, str, list or dict). Raises ParameterError if it is none.
+    """`value` as the type `kind` (bool, int, float, str, list or dict). Raises ParameterError if it does not fit.
 
-    KFP hands numbers over as JSON, where 3 and 3.0 are one: a whole number becomes an int where an int is due, and
-    inside lists and dicts unless the default holds floats there.
+    KFP passes numbers as JSON, where 3 and 3.0 are the same. A whole number becomes an int if the type is int, and
+    in lists and dicts unless the default holds floats.
     """
     if kind == "bool":
         if isinstance(value, bool):
             return value
-        if isinstance(value, str) and value.lower() in _WORDS:
-            return _WORDS[value.lower()]
+        if isinstance(value, str) and value.lower() in _BOOLEANS:
+            return _BOOLEANS[value.lower()]
     elif kind == "int":
         if isinstance(value, int) and not isinstance(value, bool):
             return value
@@ -34,7 +34,7 @@ def coerce(name: str, value: object, kind: str, default: object = None) -> Any:
         if isinstance(value, str):
             return value
     elif (kind == "list" and isinstance(value, list)) or (kind == "dict" and isinstance(value, dict)):
-        return value if _holds_floats(default) else _whole(value)
+        return value if _holds_floats(default) else _with_ints(value)
     raise ParameterError(f"parameter {name}: {value!r} is not of type {kind}", fix=f"Its default is {default!r}.")
 
 
@@ -46,9 +46,9 @@ def _holds_floats(value: object) -> bool:
     return isinstance(value, float)
 
 
-def _whole(value: Any) -> Any:
+def _with_ints(value: Any) -> Any:
     if isinstance(value, list):
-        return [_whole(v) for v in value]
+        return [_with_ints(v) for v in value]
     if isinstance(value, dict):
-        return {k: _whole(v) for k, v in value.items()}
+        return {k: _with_ints(v) for k, v in value.items()}
     return int(value) if isinstance(value, float) and value.is_integer() else value

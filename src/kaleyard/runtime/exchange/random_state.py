@@ -1,4 +1,4 @@
-"""The state of the process's generators of random numbers as plain values, and back."""
+"""The state of the process's random number generators as plain values, and back."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ __all__ = ["random_state", "set_random_state"]
 def random_state(kinds: Iterable[str]) -> dict[str, Any]:
     """The state of these generators: `numpy` (its global one), `random` and `torch` (on the processor).
 
-    One whose library this process has not imported is left out: nothing was drawn from it.
+    A generator is omitted if its library is not imported: nothing was drawn from it.
     """
-    found: dict[str, Any] = {}
+    states: dict[str, Any] = {}
     for kind in kinds:
         if kind == "random":
             version, numbers, gauss = random.getstate()
-            found[kind] = [version, list(numbers), gauss]
+            states[kind] = [version, list(numbers), gauss]
         elif kind == "numpy" and "numpy" in sys.modules:
             name, keys, *rest = sys.modules["numpy"].random.get_state()
-            found[kind] = [name, keys.tolist(), *rest]
+            states[kind] = [name, keys.tolist(), *rest]
         elif kind == "torch" and "torch" in sys.modules:
-            found[kind] = sys.modules["torch"].get_rng_state().tolist()
-    return found
+            states[kind] = sys.modules["torch"].get_rng_state().tolist()
+    return states
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Set the generators to a state that `random_state` gave, as far as their libraries are here."""
+    """Set the generators to a state from `random_state`, as far as their libraries are installed."""
     if "random" in state:
         version, numbers, gauss = state["random"]
         random.setstate((version, tuple(numbers), gauss))
@@ -43,5 +43,5 @@ def set_random_state(state: Mapping[str, Any]) -> None:
 
 
 def _library(name: str) -> Any:
-    """The library, None where it is not installed: the step draws nothing from it."""
+    """The library, or None if it is not installed: then the step draws nothing from it."""
     return importlib.import_module(name) if importlib.util.find_spec(name) else None

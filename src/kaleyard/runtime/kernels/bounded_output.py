@@ -1,4 +1,4 @@
-"""No more output of a cell than anyone can read."""
+"""A limit on the output of a cell."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from nbformat.v4 import new_output
 
 __all__ = ["MOST_OUTPUT", "BoundedOutput"]
 
-# Characters of output kept of one cell; a cell that prints for ever would fill the memory otherwise.
+# Characters of output kept per cell: without a limit, a cell that prints forever fills the memory.
 MOST_OUTPUT = 20_000_000
 
 
 class BoundedOutput:
-    """For a client of nbclient's, before it: a bounded part of what a cell puts out is kept, and that is said."""
+    """A mixin before nbclient's client that cuts the output of a cell at a limit, with a note."""
 
     _kept = 0
     _cell = -1
@@ -22,17 +22,17 @@ class BoundedOutput:
     def output(
         self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
     ) -> NotebookNode | None:
-        """The output as nbclient keeps it; None for what is too much."""
+        """The output as nbclient keeps it; None beyond the limit."""
         if cell_index != self._cell:
             self._cell, self._kept = cell_index, 0
         before = self._kept
         self._kept += _length(msg["content"])
         if self._kept <= MOST_OUTPUT or msg["msg_type"] == "error":
-            kept: NotebookNode | None = super().output(outs, msg, display_id, cell_index)  # type: ignore[misc]
-            return kept
+            output: NotebookNode | None = super().output(outs, msg, display_id, cell_index)  # type: ignore[misc]
+            return output
         if before <= MOST_OUTPUT:
-            words = f"\n[Output cut: this cell put out more than {MOST_OUTPUT:,} characters.]\n"
-            outs.append(new_output("stream", name="stderr", text=words))
+            notice = f"\n[Output cut: this cell printed more than {MOST_OUTPUT:,} characters.]\n"
+            outs.append(new_output("stream", name="stderr", text=notice))
         return None
 
 

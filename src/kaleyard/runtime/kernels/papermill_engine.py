@@ -1,6 +1,6 @@
-"""papermill's engine for steps: our kernel, and no more output than anyone can read.
+"""papermill's engine for steps: our kernel, and a limit on the output of a cell.
 
-An engine is papermill's own way of saying how a notebook is run; see `papermill.engines`.
+An engine defines how papermill runs a notebook; see `papermill.engines`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ENGINE = "kaleyard"
 
 
 class _Client(BoundedOutput, PapermillNotebookClient):  # type: ignore[misc]
-    """papermill's client, keeping a bounded part of what a cell puts out."""
+    """papermill's client with a limit on the output of a cell."""
 
 
 class StepEngine(Engine):  # type: ignore[misc]
@@ -37,7 +37,7 @@ class StepEngine(Engine):  # type: ignore[misc]
     def execute_managed_notebook(
         cls, nb_man: Any, kernel_name: str, start_timeout: int = 60, **kwargs: Any
     ) -> NotebookNode:
-        """Run the notebook's cells; how a cell ended is in the notebook."""
+        """Run the notebook's cells; their results are in the returned notebook."""
         del kwargs
         client = _Client(
             nb_man,
@@ -45,9 +45,9 @@ class StepEngine(Engine):  # type: ignore[misc]
             kernel_manager_class=StepKernelManager,
             startup_timeout=start_timeout,
             timeout=None,
-            # Nobody waits for what a kernel would like to do at its end: its values are handed over.
+            # The step's values are already saved, so there is no need to wait for the kernel's own shutdown.
             shutdown_kernel="immediate",
-            # nbclient's own joining takes minutes for a line of a million characters.
+            # nbclient's own way to join streams takes minutes for a line of a million characters.
             coalesce_streams=False,
             on_cell_executed=_join_streams,
         )
@@ -57,28 +57,28 @@ class StepEngine(Engine):  # type: ignore[misc]
 
 
 def _join_streams(cell: NotebookNode, **_: Any) -> None:
-    """Make one text of each stream of the cell, without what a carriage return has overwritten; stdout comes first."""
+    """Join each stream of the cell into one text, without overwritten parts; stdout comes first."""
     texts: dict[str, list[str]] = {}
     for output in cell.outputs:
         if output.output_type == "stream":
             texts.setdefault(output.name, []).append(output.text)
-    joined, done = [], set()
+    joined, seen = [], set()
     for output in cell.outputs:
         if output.output_type != "stream":
             joined.append(output)
-        elif output.name not in done:
-            done.add(output.name)
+        elif output.name not in seen:
+            seen.add(output.name)
             joined.append(new_output("stream", name=output.name, text=without_rewritten("".join(texts[output.name]))))
     names = [output.get("name") for output in joined]
     if ("stderr", "stdout") in pairwise(names):
-        # They come as they like: neighbours are put in one order.
-        place = names.index("stderr")
-        joined[place], joined[place + 1] = joined[place + 1], joined[place]
+        # Their order varies between runs: stdout goes first.
+        position = names.index("stderr")
+        joined[position], joined[position + 1] = joined[position + 1], joined[position]
     cell.outputs = joined
 
 
 def _set_aside_errors(notebook: NotebookNode) -> None:
-    """Take the errors of cells that may raise out of papermill's sight: it ends a notebook for each error it sees."""
+    """Hide the errors of cells that may raise from papermill, which stops at any error."""
     for cell in notebook.cells:
         if RAISES in cell.metadata.get("tags", ()) and cell.cell_type == "code":
             raised = {str(n): output for n, output in enumerate(cell.outputs) if output.output_type == "error"}
@@ -88,15 +88,15 @@ def _set_aside_errors(notebook: NotebookNode) -> None:
 
 
 def put_back_errors(path: Path) -> None:
-    """Put errors that were set aside back where they were, in the notebook that was written."""
+    """Restore the errors that were set aside, in the notebook file at `path`."""
     text = path.read_text(encoding="utf-8")
     if f'"{RAISES}"' not in text:
         return
     data = json.loads(text)
     for cell in data["cells"]:
         raised = cell["metadata"].get(METADATA, {}).pop("raised", {})
-        for place, output in raised.items():
-            cell["outputs"].insert(int(place), output)
+        for position, output in raised.items():
+            cell["outputs"].insert(int(position), output)
     atomic_write(path, json.dumps(data, indent=1))
 
 

@@ -1,20 +1,20 @@
-"""How a value between steps is kept as a file or folder, and comes back exactly, or is refused by name.
+"""Save values to files or folders and load them exactly, or refuse them by name.
 
-`save` asks each format in turn (`formats()`); the first that can keep the value exactly writes it, the same bytes for
-the same value in every process. `load` reads it in another process. Open formats come first; cloudpickle, the last,
-takes what they leave. Beside the file, only what `save` returns has to be handed on:
+`save` tries the formats in order (`formats()`). The first one that can keep the value exactly writes it, with the same
+bytes for the same value in every process. `load` reads it in another process. Open formats come first; cloudpickle is
+the last and takes all other values. Besides the file, `load` needs only what `save` returns:
 
     saved = save("model", model, folder / "model")
     model = load("model", saved.format, folder / "model", saved.sha256, saved.extra)
 
-Another package adds a format by an entry point that leads to a class with the attributes and methods of `Serializer`:
+Another package adds a format by an entry point for a class with the attributes and methods of `Serializer`:
 
     [project.entry-points."kaleyard.formats"]
     onnx = "my_package.formats:Onnx"
 
-Formats of other packages are asked first. They need not keep everything they accept: a `save` that raises
-`kaleyard.errors.DataError` leaves the value to the next. `accepts` should look at `type(value).__module__` rather than
-import the library it is about.
+Formats of other packages are tried first. They need not keep every value that they accept: if `save` raises
+`kaleyard.errors.DataError`, the next format is tried. `accepts` should look at `type(value).__module__` instead of
+importing the library.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ _CLASSES = "classes"
 
 @dataclass(frozen=True)
 class Saved:
-    """What was written. Equal values have equal `format`, `sha256` and `extra`: all three belong in a cache key.
+    """How a value was saved. Equal values have equal `format`, `sha256` and `extra`: all three belong in a cache key.
 
-    `suffix` is what the file may be called; `size` is in bytes; `extra` is for `load`; `closed` says, for a value that
-    went to cloudpickle, why no open format kept it.
+    `suffix` is the file name extension, `size` is in bytes, and `extra` is for `load`. If cloudpickle saved the value,
+    `closed` is the reason why no open format did.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Saved:
 
 
 class Described(NamedTuple):
-    """A format in a word, and what it keeps in a line."""
+    """A format for documentation: its name, its file name extension and what it keeps."""
 
     name: str
     suffix: str
@@ -82,7 +82,7 @@ class Described(NamedTuple):
 
 @functools.cache
 def formats() -> tuple[Serializer, ...]:
-    """All formats in the order they are asked: those of other packages, then ours."""
+    """All formats in the order in which they are tried: those of other packages, then our own."""
     leaves: tuple[Serializer, ...] = (
         Npy(),
         Masked(),
@@ -94,43 +94,43 @@ def formats() -> tuple[Serializer, ...]:
         Polars(),
         Safetensors(),
     )
-    added = tuple(_added())
-    tree = Tree((*added, *leaves))
-    ours: tuple[Serializer, ...] = (PathFormat(), JSON(), *leaves, tree, TogetherFormat(), ClassState(), Cloudpickle())
+    plugins = tuple(_plugins())
+    tree = Tree((*plugins, *leaves))
+    own: tuple[Serializer, ...] = (PathFormat(), JSON(), *leaves, tree, TogetherFormat(), ClassState(), Cloudpickle())
     owners: dict[str, str] = {}
-    for kept in (*ours, *added):
-        owner = f"{type(kept).__module__}.{type(kept).__qualname__}"
-        if kept.name in owners:
-            fix = "Uninstall one of the two packages, or rename one of the formats."
-            raise DataError(f"two formats are called `{kept.name}`: {owners[kept.name]} and {owner}.", fix=fix)
-        owners[kept.name] = owner
-    return (*added, *ours)
+    for serializer in (*own, *plugins):
+        owner = f"{type(serializer).__module__}.{type(serializer).__qualname__}"
+        if serializer.name in owners:
+            message = f"two formats are called `{serializer.name}`: {owners[serializer.name]} and {owner}."
+            raise DataError(message, fix="Uninstall one of the two packages, or rename one of the formats.")
+        owners[serializer.name] = owner
+    return (*plugins, *own)
 
 
 def describe() -> tuple[Described, ...]:
     """All formats, for documentation."""
-    lines = [(kept, (type(kept).__doc__ or "").strip().partition("\n")[0]) for kept in formats()]
-    return tuple(Described(kept.name, kept.suffix, line) for kept, line in lines)
+    lines = [(serializer, (type(serializer).__doc__ or "").strip().partition("\n")[0]) for serializer in formats()]
+    return tuple(Described(serializer.name, serializer.suffix, summary) for serializer, summary in lines)
 
 
 def is_open(format_name: str) -> bool:
-    """Whether values in this format can be read without running code that came with them."""
+    """Whether values in this format can be read without running code from the file."""
     return format_name not in (Cloudpickle.name, TogetherFormat.name, ClassState.name)
 
 
 def save(name: str, value: object, path: Path) -> Saved:
-    """Writes the variable `name` to `path`, a file or a folder, and says how; what was at `path` is replaced.
+    """Write the variable `name` to `path`, a file or folder that is replaced, and return how it was saved.
 
-    Raises DataError, with the variable, its type and what to do, for a value that no format keeps.
+    Raises DataError, with the variable, its type and what to do, if no format can keep the value.
     """
     reasons: list[DataError] = []
     with _sibling(path) as draft:
-        for kept in formats():
-            if not kept.accepts(value):
+        for serializer in formats():
+            if not serializer.accepts(value):
                 continue
             try:
                 with referred() as classes:
-                    extra = dict(kept.save(value, draft) or {})
+                    extra = dict(serializer.save(value, draft) or {})
                 sha256, size = digest(draft)
             except DataError as error:
                 reasons.append(error)
@@ -141,12 +141,12 @@ def save(name: str, value: object, path: Path) -> Saved:
                 if draft.is_dir() or path.is_dir():
                     _remove(path)
                 draft.replace(path)
-                closed = "" if is_open(kept.name) else _why(value, reasons)
+                closed = "" if is_open(serializer.name) else _closed_reason(value, reasons)
                 if classes and not closed:
-                    # A name alone may come to mean another class; a pickle has the code itself.
+                    # The name may refer to another class later. A pickle holds the code instead.
                     extra[_CLASSES] = json.dumps({n: fingerprint(c) for n, c in sorted(classes.items())})
-                return Saved(name, kept.name, extra.pop("suffix", kept.suffix), sha256, size, extra, closed)
-    raise _refusal(name, value, reasons)
+                return Saved(name, serializer.name, extra.pop("suffix", serializer.suffix), sha256, size, extra, closed)
+    raise _refused(name, value, reasons)
 
 
 def load(
@@ -159,34 +159,34 @@ def load(
 ) -> object:
     """The value that `save` wrote to `path`.
 
-    `changed` are names of the notebook that mean something else by now. Raises DataError if the value is not there as
-    it was saved, or if a function in it reads one of them.
+    `changed` are names of the notebook that have another meaning now. Raises DataError if the file is missing or has
+    changed, or if a function in the value reads one of these names.
     """
-    kept = next((kept for kept in formats() if kept.name == format_name), None)
-    if kept is None:
-        known = ", ".join(kept.name for kept in formats())
-        fix = f"Install the package that brings it in this step too; here are {known}."
-        raise DataError(f"`{name}` was saved in the format `{format_name}`, unknown here.", fix=fix)
-    again = "Run the step that makes it again."
+    serializer = next((serializer for serializer in formats() if serializer.name == format_name), None)
+    if serializer is None:
+        known = ", ".join(serializer.name for serializer in formats())
+        fix = f"Install the package that provides it in this step too. Known formats: {known}."
+        raise DataError(f"`{name}` was saved in the format `{format_name}`, which is unknown here.", fix=fix)
+    fix = "Run the step that makes it again."
     if not path.exists():
-        raise DataError(f"the file of `{name}` is missing: {path}.", fix=again)
+        raise DataError(f"the file of `{name}` is missing: {path}.", fix=fix)
     if sha256 is not None and digest(path)[0] != sha256:
-        raise DataError(f"the file of `{name}` is not what was saved: {path} has changed since.", fix=again)
-    given = {**(extra or {}), "name": name}
+        raise DataError(f"the file of `{name}` is not what was saved: {path} has changed.", fix=fix)
+    arguments = {**(extra or {}), "name": name}
     try:
-        check_classes(json.loads(given.pop(_CLASSES, "{}")))
+        check_classes(json.loads(arguments.pop(_CLASSES, "{}")))
         with noting_reads() as reads:
-            value = kept.load(path, given)
+            value = serializer.load(path, arguments)
         _check_reads(name, reads.intersection(changed))
     except KaleyardError as error:
         raise DataError(f"`{name}` cannot be loaded: {error.what}", fix=error.fix) from error
     except ImportError as error:
-        fix = f"Add the package that has the module `{error.name}` to this step: import it in one of its cells."
+        fix = f"Import the module `{error.name}` in a cell of this step, so that its package is installed."
         raise DataError(f"`{name}` cannot be loaded: {error}.", fix=fix) from error
     except Exception as error:
-        # Whatever a library, or a class of the user's own, says about the file.
-        what = f"`{name}` cannot be loaded from {path} as {format_name}: {type(error).__name__}: {error}"
-        raise DataError(what, fix="Use the same versions of its packages in both steps.") from error
+        # Libraries and the user's classes raise errors of any type.
+        message = f"`{name}` cannot be loaded from {path} as {format_name}: {type(error).__name__}: {error}"
+        raise DataError(message, fix="Use the same package versions in both steps.") from error
     return value
 
 
@@ -194,40 +194,37 @@ def _check_reads(name: str, outdated: Collection[str]) -> None:
     if outdated:
         names = " and ".join(f"`{read}`" for read in sorted(outdated))
         raise DataError(
-            f"a function in it reads {names} as it was when `{name}` was made, and it has changed since",
-            fix=f"Pass {names} to the function as an argument, or call the function by its own name.",
+            f"a function in it reads {names}, which has changed since `{name}` was made",
+            fix=f"Pass {names} to the function as an argument, or call the function by its name.",
         )
 
 
-def _added() -> Iterator[Serializer]:
-    for entry in sorted(importlib.metadata.entry_points(group=_GROUP), key=lambda entry: entry.name):
+def _plugins() -> Iterator[Serializer]:
+    for entry_point in sorted(importlib.metadata.entry_points(group=_GROUP), key=lambda entry_point: entry_point.name):
         try:
-            found = entry.load()
+            plugin = entry_point.load()
         except (ImportError, AttributeError) as error:
-            fix = "Repair or uninstall the package it comes from."
-            raise DataError(
-                f"the format `{entry.name}` ({entry.value}) cannot be imported: {error}.", fix=fix
-            ) from error
-        yield found() if isinstance(found, type) else found
+            message = f"the format `{entry_point.name}` ({entry_point.value}) cannot be imported: {error}."
+            raise DataError(message, fix="Repair or uninstall its package.") from error
+        yield plugin() if isinstance(plugin, type) else plugin
 
 
-def _why(value: object, reasons: list[DataError]) -> str:
-    # The formats for its kind may have said the same in turn: JSON and the tree do.
+def _closed_reason(value: object, reasons: list[DataError]) -> str:
     if isinstance(value, Together):
         return value.reason
-    told = dict.fromkeys(reason.what for reason in reasons)
-    return "; ".join(told) or f"no open format is for {type_name(value)}"
+    messages = dict.fromkeys(reason.what for reason in reasons)  # JSON and the tree may give the same reason
+    return "; ".join(messages) or f"no open format is for {type_name(value)}"
 
 
-def _refusal(name: str, value: object, reasons: list[DataError]) -> DataError:
+def _refused(name: str, value: object, reasons: list[DataError]) -> DataError:
     last = reasons[-1]
     fix = (last.fix or "").replace("{name}", name) or None
-    return DataError(f"`{name}` ({type_name(value)}) cannot be kept for the next step: {last.what}.", fix=fix)
+    return DataError(f"`{name}` ({type_name(value)}) cannot be saved for the next step: {last.what}.", fix=fix)
 
 
 @contextmanager
 def _sibling(path: Path) -> Iterator[Path]:
-    """A place beside `path` to write to, so that `path` is never half written; nothing of it stays."""
+    """A temporary path next to `path` to write to, so that `path` is never incomplete."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -236,7 +233,7 @@ def _sibling(path: Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        fix = "See that the disk has room, and that the folder can be written to."
+        fix = "Check that the disk has space and the folder is writable."
         raise ExternalError(f"{path} cannot be written: {error}", fix=fix) from error
 
 

@@ -1,32 +1,32 @@
-"""What a library's object notes in itself when it is read: no change of it."""
+"""Cached properties of a library's objects: filling them does not count as a change."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
 
-__all__ = ["without_noted"]
+__all__ = ["without_cached"]
 
 _PROTOCOL = 5
 
 
-def without_noted(obj: Any) -> Any:
-    """How to write an object without what its `cached_property`s keep, NotImplemented if they keep nothing.
+def without_cached(obj: Any) -> Any:
+    """The reduced object without its cached properties, NotImplemented if there are none.
 
-    Those of the notebook's own classes count: what they keep may be out of date, and would be seen.
+    Cached properties of the notebook's own classes are kept: an outdated value there is visible to the user.
     """
     kind = type(obj)
-    noted = {name for name in getattr(obj, "__dict__", ()) if _is_cached(kind, name)} if _may_note(kind) else set()  # type: ignore[arg-type]
-    if not noted:
+    cached = {name for name in getattr(obj, "__dict__", ()) if _is_cached(kind, name)} if _may_cache(kind) else set()  # type: ignore[arg-type]
+    if not cached:
         return NotImplemented
     reduced = obj.__reduce_ex__(_PROTOCOL)
     if not isinstance(reduced, tuple) or len(reduced) < 3 or not isinstance(reduced[2], dict):  # noqa: PLR2004
         return NotImplemented
-    return (*reduced[:2], {n: v for n, v in reduced[2].items() if n not in noted}, *reduced[3:])
+    return (*reduced[:2], {n: v for n, v in reduced[2].items() if n not in cached}, *reduced[3:])
 
 
 @functools.lru_cache(maxsize=4096)
-def _may_note(kind: type) -> bool:
+def _may_cache(kind: type) -> bool:
     return any(type(value) is functools.cached_property for cls in kind.__mro__ for value in vars(cls).values())
 
 

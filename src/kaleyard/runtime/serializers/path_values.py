@@ -1,4 +1,4 @@
-"""A path travels with the file or folder it names: the artifact is that file or folder itself."""
+"""Paths, saved together with the file or folder that they name: the artifact is that file or folder."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from kaleyard.runtime.serializers.serializer import RefusedError
 
 __all__ = ["INPUTS", "PathFormat"]
 
-# Under the current folder: what came from elsewhere, and a list of all that was placed.
+# Under the current folder: files from outside the project, and a list of all files placed.
 INPUTS = ".kaleyard-inputs"
 _PLACED = "placed.json"
 
 
 class PathFormat:
-    """A `pathlib.Path` and the file or folder it names; relative paths stay relative."""
+    """A `pathlib.Path` and the file or folder that it names; relative paths stay relative."""
 
     name = "path"
     suffix = ""
 
     def accepts(self, value: object) -> bool:
-        """Paths of something that is there; others are plain values."""
+        """Paths of existing files and folders; other paths are plain values."""
         if type(value) is not type(Path()):
             return False
         try:
             return value.exists()
         except (OSError, ValueError):
-            # What cannot be asked about has no file for us: a plain value.
+            # If the path cannot be checked, it counts as a plain value.
             return False
 
     def save(self, value: Any, path: Path) -> Mapping[str, str]:
-        """A copy of the file or folder, and in what is returned the path's text and which files can be run."""
+        """Copy the file or folder; returns the path's text and which files are executable."""
         try:
             if Path.cwd().resolve().is_relative_to(value.resolve()):
-                # The folder the step runs in, or one above: each step has its own, with its files in it.
+                # The step's folder or one above it: every step has its own, with its files.
                 path.write_text(f"{value}\n", encoding="utf-8")
-                return {"path": str(value), "place": _place(value), "bare": "yes"}
-            return self._save(value, _checked(value), path)
+                return {"path": str(value), "place": _relative_place(value), "bare": "yes"}
+            return self._save(value, _resolved(value), path)
         except PermissionError as error:
-            raise RefusedError(f"{error.filename} cannot be read", fix="Let this step make it readable.") from error
+            raise RefusedError(f"{error.filename} cannot be read", fix="Make it readable in this step.") from error
         except DataError as error:
-            # Not left to JSON, which would keep the path and lose the folder.
+            # No other format may try: JSON would keep the path without the folder.
             raise RefusedError(error.what, fix=error.fix) from error
 
     def _save(self, value: Path, real: Path, path: Path) -> Mapping[str, str]:
-        extra = {"path": str(value), "place": _place(value)}
+        extra = {"path": str(value), "place": _relative_place(value)}
         if real.is_dir():
             entries = list(walk(real))
             path.mkdir()
@@ -68,13 +68,13 @@ class PathFormat:
         return extra | ({"executable": json.dumps(can_run, ensure_ascii=True)} if can_run else {})
 
     def load(self, path: Path, extra: Mapping[str, str]) -> Any:
-        """The path, and what it names in its place under the current folder."""
+        """The path, with its file or folder placed under the current folder."""
         if "path" not in extra:
-            raise DataError("where it belongs is not told.", fix="Hand what `save` returned as `extra` to `load`.")
+            raise DataError("its path is unknown.", fix="Pass what `save` returned as `extra` to `load`.")
         text, here = extra["path"], Path.cwd()
         if extra.get("bare"):
-            inside = Path(text).is_absolute() and extra["place"] != "elsewhere"
-            return Path(os.path.normpath(here / extra["place"])) if inside else Path(text)
+            in_project = Path(text).is_absolute() and extra["place"] != "elsewhere"
+            return Path(os.path.normpath(here / extra["place"])) if in_project else Path(text)
         if extra["place"] == "elsewhere":
             target = here / INPUTS / Path(extra.get("name") or "value").name / _basename(text)
             value = target
@@ -82,16 +82,16 @@ class PathFormat:
             raise DataError(f"{extra['place']} is not in the project.")
         else:
             target = Path(os.path.normpath(here / extra["place"]))
-            # The text as it was, so that an equal path comes back: `Path("a/../b")` is not `Path("b")`.
+            # The original text, so that an equal path comes back: `Path("a/../b")` is not `Path("b")`.
             value = Path(text) if not Path(text).is_absolute() else target
-        _Placing(here).put(path, target, set(json.loads(extra.get("executable", "[]"))))
+        _Placement(here).put(path, target, set(json.loads(extra.get("executable", "[]"))))
         if not value.is_absolute():
             _make_passable(here, value)
         return value
 
 
-class _Placing:
-    """Puts artifacts under the current folder, and knows what was put there before."""
+class _Placement:
+    """Places artifacts under the current folder, and remembers which files it has placed."""
 
     def __init__(self, here: Path) -> None:
         self._here = here
@@ -99,15 +99,15 @@ class _Placing:
         self._placed: set[str] = set(json.loads(self._list.read_text())) if self._list.exists() else set()
 
     def put(self, source: Path, target: Path, can_run: set[str]) -> None:
-        """A copy of the artifact at the target. Raises DataError where something else is there."""
+        """Copy the artifact to the target. Raises DataError if another file is there."""
         if source.is_dir():
             entries = [(entry.name, entry.real, entry.is_folder) for entry in walk(source)]
             for name, real, is_folder in [(".", source, True), *entries]:
-                place = target if name == "." else target / name
+                destination = target if name == "." else target / name
                 if is_folder:
-                    self._make_folder(place)
+                    self._make_folder(destination)
                 else:
-                    self._put_file(real, place, can_run=name in can_run)
+                    self._put_file(real, destination, can_run=name in can_run)
         else:
             self._make_folder(target.parent)
             self._put_file(source, target, can_run="." in can_run)
@@ -116,8 +116,8 @@ class _Placing:
 
     def _put_file(self, source: Path, target: Path, *, can_run: bool) -> None:
         if os.path.lexists(target):
-            same = target.is_file() and not target.is_symlink() and digest(target) == digest(source)
-            if same:
+            is_same = target.is_file() and not target.is_symlink() and digest(target) == digest(source)
+            if is_same:
                 return
             if target.is_dir() or self._name(target) not in self._placed:
                 raise self._in_the_way(target)
@@ -137,37 +137,37 @@ class _Placing:
 
     def _in_the_way(self, target: Path) -> DataError:
         name = self._name(target)
-        fix = "Let the step that makes it write to another place, or take it out of this step's files."
-        return DataError(f"{name} is in the way: this step has something else there.", fix=fix)
+        fix = "Write it to another path in the step that makes it, or remove it from this step's files."
+        return DataError(f"{name} is in the way: this step has another file or folder there.", fix=fix)
 
 
-def _checked(value: Path) -> Path:
-    """What a path leads to, if it is a thing to take along."""
+def _resolved(value: Path) -> Path:
+    """The resolved path. Raises RefusedError if it must not be saved."""
     real = value.resolve()
     try:
         home = Path.home().resolve()
     except RuntimeError:
-        # A user without a home folder, as in a container.
+        # The user has no home folder, as in a container.
         home = Path("/")
     if home.resolve().is_relative_to(real):
-        fix = "Put what the next step needs into a folder of its own, and keep the path of that."
-        raise RefusedError(f"{value} is or holds the home folder", fix=fix)
+        fix = "Put the files that the next step needs into a separate folder, and save its path."
+        raise RefusedError(f"{value} is or contains the home folder", fix=fix)
     mode = real.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        fix = "A socket, pipe or device stays on its machine: keep its path as a text, `str(...)`."
+        fix = "Sockets, pipes and devices cannot be saved: save the path as text, `str(...)`."
         raise RefusedError(f"{value} is neither a file nor a folder", fix=fix)
     return real
 
 
 def _root() -> Path:
-    """The folder in which paths mean the same in every step: what stands for the project's root, else this one."""
+    """The project's root for this step if the current folder is inside it, else the current folder."""
     here = Path.cwd()
     root = Path(os.environ.get(WORK_VARIABLE) or here)
     return root if here.is_relative_to(root) else here
 
 
-def _place(value: Path) -> str:
-    """Where a path leads, from the current folder, by its text; "elsewhere" if it leads out of the project."""
+def _relative_place(value: Path) -> str:
+    """The path relative to the current folder, without resolving links; "elsewhere" if it is outside the project."""
     here = os.path.normpath(Path.cwd())
     full = os.path.normpath(Path(here) / value)
     return Path(os.path.relpath(full, here)).as_posix() if Path(full).is_relative_to(_root()) else "elsewhere"
@@ -178,16 +178,16 @@ def _basename(text: str) -> str:
 
 
 def _make_passable(here: Path, value: Path) -> None:
-    """Makes the folders that a path like `a/../b` goes through on its way."""
-    so_far = here
+    """Create the folders that a path like `a/../b` passes through."""
+    folder = here
     for part in value.parts[:-1]:
-        so_far = so_far / part
+        folder = folder / part
         if part != "..":
-            so_far.mkdir(exist_ok=True)
+            folder.mkdir(exist_ok=True)
 
 
 def _can_run(file: Path) -> bool:
-    # Not os.access: that is for who runs this, and says yes to root.
+    # Not os.access: it is always true for root.
     return bool(file.stat().st_mode & stat.S_IXUSR)
 
 

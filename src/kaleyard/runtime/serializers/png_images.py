@@ -1,4 +1,4 @@
-"""Images of Pillow as PNG, where PNG keeps them."""
+"""Images of Pillow as PNG files."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ class Png:
     suffix = ".png"
 
     def accepts(self, value: object) -> bool:
-        """Images of exactly Pillow's own class, not those still tied to the file they were opened from."""
+        """Images of exactly Pillow's own class, not of the classes for opened files."""
         cls = type(value)
         return cls.__module__ == "PIL.Image" and cls.__qualname__ == "Image" and made_by(value, "PIL")
 
     def save(self, value: Any, path: Path) -> None:
-        """The PNG file, read back and compared."""
+        """Write the PNG file, read it back and compare."""
         try:
             value.save(path, format="PNG")
         except (OSError, ValueError) as error:
-            raise DataError(f"PNG has no images of the mode {value.mode}") from error
+            raise DataError(f"PNG does not support the image mode {value.mode}") from error
         again = self.load(path, {})
         # Pillow compares mode, size, palette, info and pixels.
         if again != value:
-            raise DataError(f"PNG does not give back the same image of the mode {value.mode}, with its `info`")
+            raise DataError(f"PNG does not give back the same image (mode {value.mode}) and `info`")
 
     def load(self, path: Path, extra: Mapping[str, str]) -> Any:  # noqa: ARG002
-        """The image, no longer tied to a file."""
+        """The image, independent of the file."""
         from PIL import Image
 
         with Image.open(path) as opened:

@@ -1,4 +1,4 @@
-"""What a format is, and how it says that a value is not for it."""
+"""The protocol of a format, and helpers for formats."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ __all__ = ["RefusedError", "Serializer", "made_by", "type_name", "write_zip"]
 
 
 class Serializer(Protocol):
-    """One way to keep a value as a file or a folder. The first line of its docstring says what it keeps.
+    """A format: saves values as files or folders. The first line of its docstring says what it keeps.
 
-    `suffix` is what a file of this format is called (".json"); "" for a folder.
+    `suffix` is the file name extension (".json"); "" for a folder.
     """
 
     name: str
     suffix: str
 
     def accepts(self, value: object) -> bool:
-        """Whether it is worth trying. Cheap, and imports no library the process has not imported."""
+        """Whether to try this format. Must be cheap and import no libraries."""
         ...
 
     def save(self, value: Any, path: Path) -> Mapping[str, str] | None:
-        """Write the file or folder `path`; what is returned is handed to `load` as `extra`.
+        """Write the file or folder `path`; the returned texts are passed to `load` as `extra`.
 
-        Raises DataError when this very value would not come back exactly; the next format is asked then.
-        The same value has to give the same bytes in every process: they are part of cache keys.
+        Raises DataError if the value would not come back exactly; then the next format is tried.
+        The same value must give the same bytes in every process: their digest is part of cache keys.
         """
         ...
 
@@ -39,22 +39,22 @@ class Serializer(Protocol):
 
 
 class RefusedError(DataError):
-    """No other format may try either: the value cannot travel at all."""
+    """The value cannot be saved at all: no other format is tried."""
 
 
 def made_by(value: object, *packages: str) -> bool:
-    """Whether the class of a value, or a base of it, comes from one of these packages; imports nothing."""
+    """Whether the class of the value, or a base class, is from one of these packages; imports nothing."""
     return any(str(cls.__module__).partition(".")[0] in packages for cls in type(value).__mro__)
 
 
 def type_name(value: object) -> str:
-    """The type of a value as a message names it: `list`, `pandas.core.frame.DataFrame`."""
+    """The type of a value for messages: `list`, `pandas.core.frame.DataFrame`."""
     cls = type(value)
     return cls.__qualname__ if cls.__module__ in {"builtins", "__main__"} else f"{cls.__module__}.{cls.__qualname__}"
 
 
 def write_zip(file: IO[bytes], entries: Iterable[tuple[str, bytes]], compression: int = zipfile.ZIP_STORED) -> None:
-    """A zip file that depends on nothing but its entries: no time stamps, no mark of the system it was made on."""
+    """Write a zip file that depends only on its entries, without time stamps or the name of the system."""
     with zipfile.ZipFile(file, "w", compression) as target:
         for name, content in entries:
             info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))

@@ -1,4 +1,4 @@
-"""Estimators of scikit-learn as skops files, whose loading runs no code of the file's own."""
+"""Estimators of scikit-learn as skops files, which can be loaded without running code from the file."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["Skops"]
 
 _SCHEMA = "schema.json"
 
-# Beside what skops itself trusts. Each row is needed by estimators that people use daily, and is data or a pure
-# function: making one runs nothing that a file could choose. What a crafted tree can do is crash the process.
+# Trusted in addition to skops' own list. Common estimators need them, and each is data or a pure function: a file
+# cannot choose code to run. A crafted tree can crash the process, though.
 _TRUSTED = [
     "numpy.dtype",
     "scipy.sparse._csr.csr_matrix",
@@ -49,10 +49,10 @@ _TRUSTED = [
     "sklearn.tree._tree.Tree",
 ]
 
-# Where a text vectorizer keeps the memory address of its stop words, to warn about them only once.
-_ADDRESS = "_stop_words_id"
+# The attribute in which a text vectorizer keeps the memory address of its stop words, to warn only once.
+_STOP_WORDS_ID = "_stop_words_id"
 
-# Kinds of nodes for which standing twice means nothing; whether they share an id differs between processes.
+# Kinds of nodes whose identity has no meaning; whether two of them share an id differs between processes.
 _NO_IDENTITY = {
     *("JsonNode", "TypeNode", "FunctionNode", "TupleNode", "SliceNode", "BytesNode", "DTypeNode"),
     *("OperatorFuncNode", "ConstructorFromReduceNode"),
@@ -60,28 +60,28 @@ _NO_IDENTITY = {
 
 
 class Skops:
-    """Estimators of scikit-learn and pipelines of them; with parts of your own they go to cloudpickle."""
+    """Estimators of scikit-learn and pipelines of them; those with your own classes go to cloudpickle."""
 
     name = "skops"
     suffix = ".skops"
 
     def accepts(self, value: object) -> bool:
-        """Whatever has a class, or a base, of scikit-learn."""
+        """Instances of scikit-learn's classes and their subclasses."""
         return made_by(value, "sklearn")
 
     def save(self, value: Any, path: Path) -> None:
-        """A skops file with nothing in it that differs between processes, read back once."""
+        """Write a skops file that is the same in every process, once it has been read back."""
         try:
             from skops import io as skops
         except ImportError as error:
-            raise DataError("open files of models need the package `skops`, which is missing here") from error
+            raise DataError("open files of models need the package `skops`, which is not installed") from error
         try:
             parts = _canonical(skops.dumps(value))
             content = _zipped(parts, zipfile.ZIP_STORED)
             unknown = [name for name in skops.get_untrusted_types(data=content) if name not in _TRUSTED]
             again = [] if unknown else _canonical(skops.dumps(skops.loads(content, trusted=_TRUSTED)))
         except Exception as error:
-            # Whatever skops, or a part of the estimator, stumbles over.
+            # skops and parts of the estimator raise errors of any type.
             raise DataError(f"skops cannot keep it: {type(error).__name__}: {error}") from error
         if unknown:
             raise DataError(f"skops does not know {', '.join(unknown)}")
@@ -90,24 +90,24 @@ class Skops:
         path.write_bytes(_zipped(parts, zipfile.ZIP_DEFLATED))
 
     def load(self, path: Path, extra: Mapping[str, str]) -> Any:  # noqa: ARG002
-        """The estimator; types beyond the fixed list are refused."""
+        """The estimator; types outside the fixed list are refused."""
         from skops import io as skops
 
         return skops.load(path, trusted=_TRUSTED)
 
 
 def _canonical(content: bytes) -> list[tuple[str, bytes]]:
-    """What a skops file holds, with parts named by their content, and ids only for what stands in it twice."""
+    """The parts of a skops file, named by their content, with ids only for objects that occur twice."""
     with zipfile.ZipFile(io.BytesIO(content)) as source:
         files = {name: source.read(name) for name in source.namelist()}
     schema = json.loads(files.pop(_SCHEMA))
-    files = {name: _quiet(part) if name.endswith(".npy") else part for name, part in files.items()}
+    files = {name: _without_padding(part) if name.endswith(".npy") else part for name, part in files.items()}
     names = {name: hashlib.sha256(part).hexdigest()[:32] + Path(name).suffix for name, part in files.items()}
     for node in _nodes(schema):
         if "file" in node:
             node["file"] = names[node["file"]]
-        if node["__loader__"] == "DictNode" and _ADDRESS in node["content"]:
-            node["content"][_ADDRESS]["content"] = "null"
+        if node["__loader__"] == "DictNode" and _STOP_WORDS_ID in node["content"]:
+            node["content"][_STOP_WORDS_ID]["content"] = "null"
     _renumber(schema)
     parts = {names[name]: part for name, part in files.items()}
     return [(_SCHEMA, json.dumps(schema).encode()), *sorted(parts.items())]
@@ -119,10 +119,10 @@ def _zipped(parts: list[tuple[str, bytes]], compression: int) -> bytes:
     return buffer.getvalue()
 
 
-def _quiet(content: bytes) -> bytes:
-    """An array's file without what its memory happened to hold between the fields of its records."""
+def _without_padding(content: bytes) -> bytes:
+    """An array's file without the bytes of the padding between record fields."""
     if b"|V" not in content[:65536]:
-        # Gaps are told as fields of the type V; most arrays have neither.
+        # Padding appears as fields of the type V; most arrays have none.
         return content
     import numpy as np
 
@@ -133,8 +133,8 @@ def _quiet(content: bytes) -> bytes:
 
 def _renumber(schema: dict[str, Any]) -> None:
     for node in _nodes(schema):
-        scalar = node["__loader__"] == "NdArrayNode" and node["__class__"] != "ndarray"
-        if node["__loader__"] in _NO_IDENTITY or scalar:
+        is_scalar = node["__loader__"] == "NdArrayNode" and node["__class__"] != "ndarray"
+        if node["__loader__"] in _NO_IDENTITY or is_scalar:
             node.pop("__id__", None)
     for node in _nodes(schema):
         if node["__loader__"] == "SetNode":
@@ -149,17 +149,17 @@ def _renumber(schema: dict[str, Any]) -> None:
 
 
 def _nodes(part: Any) -> Iterator[dict[str, Any]]:
-    """Every node of a schema, a parent before its parts."""
-    waiting = [part]
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, dict):
-            if "__loader__" in found:
-                yield found
-            # Pushed in reverse, so that they come out as they stand.
-            waiting.extend(reversed(list(found.values())))
-        elif isinstance(found, list):
-            waiting.extend(reversed(found))
+    """All nodes of a schema, a parent before its children."""
+    pending = [part]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, dict):
+            if "__loader__" in node:
+                yield node
+            # Reversed, because the last one is popped first.
+            pending.extend(reversed(list(node.values())))
+        elif isinstance(node, list):
+            pending.extend(reversed(node))
 
 
 def _without_ids(node: Any) -> str:

@@ -11,7 +11,7 @@ from kaleyard.errors import DataError
 
 __all__ = ["Safetensors"]
 
-_ALONE = "tensor"
+_SINGLE = "tensor"
 
 
 class Safetensors:
@@ -22,19 +22,19 @@ class Safetensors:
 
     def accepts(self, value: object) -> bool:
         """Plain tensors; dicts that begin with one."""
-        first = next(iter(value.items()), (0, None)) if type(value) is dict else (_ALONE, value)
+        first = next(iter(value.items()), (0, None)) if type(value) is dict else (_SINGLE, value)
         cls = type(first[1])
         return cls.__module__ == "torch" and cls.__qualname__ == "Tensor" and type(first[0]) is str
 
     def save(self, value: Any, path: Path) -> Mapping[str, str]:
-        """The file, read back and compared; in what is returned, the order of the names."""
+        """Write the file, read it back and compare; returns the order of the names."""
         try:
             from safetensors.torch import save_file  # type: ignore[import-not-found,unused-ignore]
         except ImportError as error:
-            raise DataError("open files of tensors need the package `safetensors`, which is missing here") from error
-        tensors = value if type(value) is dict else {_ALONE: value}
+            raise DataError("open files of tensors need the package `safetensors`, which is not installed") from error
+        tensors = value if type(value) is dict else {_SINGLE: value}
         if not all(type(name) is str and self.accepts(tensor) for name, tensor in tensors.items()):
-            raise DataError("it holds more than tensors by their names")
+            raise DataError("it holds other values than tensors by name")
         extra = {"names": json.dumps(list(tensors))} if type(value) is dict else {}
         try:
             save_file(tensors, path)
@@ -42,21 +42,21 @@ class Safetensors:
             raise DataError(f"safetensors cannot hold it: {error}") from error
         again = self.load(path, extra)
         pairs = zip(tensors.values(), again.values() if extra else [again], strict=True)
-        if not all(_same(one, other) for one, other in pairs):
+        if not all(_same(before, after) for before, after in pairs):
             raise DataError("safetensors does not give back the same tensors")
         return extra
 
     def load(self, path: Path, extra: Mapping[str, str]) -> Any:
-        """The tensor, or the dict in its order."""
+        """The tensor, or the dict in its original order."""
         from safetensors.torch import load_file
 
         tensors = load_file(path)
-        return {name: tensors[name] for name in json.loads(extra["names"])} if "names" in extra else tensors[_ALONE]
+        return {name: tensors[name] for name in json.loads(extra["names"])} if "names" in extra else tensors[_SINGLE]
 
 
-def _same(one: Any, other: Any) -> bool:
-    alike = one.dtype == other.dtype and one.shape == other.shape and one.stride() == other.stride()
-    alike = alike and one.device == other.device and one.requires_grad == other.requires_grad
+def _same(left: Any, right: Any) -> bool:
+    same_kind = left.dtype == right.dtype and left.shape == right.shape and left.stride() == right.stride()
+    same_kind = same_kind and left.device == right.device and left.requires_grad == right.requires_grad
     import torch
 
-    return bool(alike and torch.equal(torch.nan_to_num(one), torch.nan_to_num(other)))
+    return bool(same_kind and torch.equal(torch.nan_to_num(left), torch.nan_to_num(right)))

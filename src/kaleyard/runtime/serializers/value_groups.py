@@ -1,4 +1,4 @@
-"""Values that share objects, kept as one, so that what is one object stays one."""
+"""Values that share objects, saved together so that they still share them when loaded."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ __all__ = ["Together", "TogetherFormat"]
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """Values by name that are partly one object; `reason` says whose name is beside whose."""
+    """Values by name that share objects."""
 
     values: Mapping[str, Any]
 
     @property
     def reason(self) -> str:
         """Why no open format keeps them."""
-        return f"{', '.join(f'`{name}`' for name in self.values)} share objects and travel as one"
+        return f"{', '.join(f'`{name}`' for name in self.values)} share objects and are saved together"
 
 
 class TogetherFormat:
-    """Values that share objects and are changed in place later; each of them holds all."""
+    """Values that share objects and are changed in place later; each file holds all of them."""
 
     name = "together"
     suffix = ".pkl"
 
     def accepts(self, value: object) -> bool:
-        """What the save cell has put together, and nothing of a user's."""
+        """Only groups that the save cell has made."""
         return isinstance(value, Together)
 
     def save(self, value: Together, path: Path) -> None:
-        """One pickle of all of them."""
+        """Write one pickle of all values."""
         Cloudpickle().save(dict(value.values), path)
 
     def load(self, path: Path, extra: Mapping[str, str]) -> Together:
-        """All of them, once more as one."""
+        """All values of the group."""
         values = Cloudpickle().load(path, extra)
         if not isinstance(values, dict):
-            raise DataError("the file holds no values by name")
+            raise DataError("the file does not hold values by name")
         return Together(values)

@@ -1,4 +1,4 @@
-"""Which of a notebook's names the functions in a value read that brought along what these were when it was saved."""
+"""The global names that the functions in a loaded value read, and whose values were saved with the functions."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from contextvars import ContextVar
 
 __all__ = ["note_reads", "noting_reads"]
 
-_noted: ContextVar[set[str] | None] = ContextVar("names that functions read", default=None)
+_reads: ContextVar[set[str] | None] = ContextVar("names that functions read", default=None)
 
 
 def note_reads(names: Iterable[str]) -> None:
-    """Note that a function which has just been made reads these globals, as they were where it was saved."""
-    noted = _noted.get()
-    if noted is not None:
-        noted.update(name for name in names if not name.startswith("__"))
+    """Record that a function which was just loaded reads these globals, with their values from when it was saved."""
+    reads = _reads.get()
+    if reads is not None:
+        reads.update(name for name in names if not name.startswith("__"))
 
 
 @contextmanager
 def noting_reads() -> Iterator[set[str]]:
-    """The names that are noted in here."""
+    """The names that `note_reads` records in this context."""
     names: set[str] = set()
-    token = _noted.set(names)
+    token = _reads.set(names)
     try:
         yield names
     finally:
-        _noted.reset(token)
+        _reads.reset(token)

@@ -1,7 +1,7 @@
-"""cloudpickle, but with the same bytes for the same value, and with the notebook's own definitions looked up.
+"""cloudpickle with the same bytes for the same value, and with the notebook's definitions looked up when loading.
 
-A class or function of `__main__` is written by its name, with its code and the code's fingerprint. The reader takes
-what its own `__main__` has by that name, so that `isinstance` and `==` hold, or makes it from the code.
+A class or function of `__main__` is written by name, with its code and the code's fingerprint. The reader uses the
+definition of that name in its own `__main__`, so that `isinstance` and `==` hold, or creates it from the code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import cloudpickle
 
 from kaleyard.errors import DataError
-from kaleyard.runtime.serializers.cached_attributes import without_noted
+from kaleyard.runtime.serializers.cached_attributes import without_cached
 from kaleyard.runtime.serializers.pickling.definitions import Cached, LoadedDefinitions, find, fingerprint, same_version
 from kaleyard.runtime.serializers.pickling.global_reads import note_reads, noting_reads
 from kaleyard.runtime.serializers.plain import kinds
@@ -32,54 +32,54 @@ from kaleyard.runtime.serializers.step_paths import inside, outside
 __all__ = ["cached", "cached_property", "definition", "namespace", "pickled", "with_state"]
 
 _PROTOCOL = 5
-# What most values are made of: not worth a look.
-_ORDINARY = {type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset}
+# Types that need no special treatment.
+_PLAIN = {type(None), bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset}
 _FUNCTIONS = (types.FunctionType, Cached)
 
 
 def pickled(value: object) -> bytes:
-    """The value's pickle; `pickle.loads` reads it. Raises whatever the value's parts raise."""
+    """The value as a pickle for `pickle.loads`. Raises any error that the value's parts raise."""
     return _dumps(value, {})
 
 
-def definition(name: str, is_class: bool, code: bytes | None, told: str) -> Any:
-    """The class or function by this name: the notebook's own if it is the one told, else made from the code beside it.
+def definition(name: str, is_class: bool, code: bytes | None, expected: str) -> Any:
+    """The class or function of this name: the notebook's if its fingerprint is `expected`, else one made from the code.
 
-    Without code, and from another version of Python, whose code cannot be run, the name has to do.
+    Without code, or with code of another version of Python, which cannot run, the name alone decides.
     """
-    found = find("__main__", name)
+    own = find("__main__", name)
     if LoadedDefinitions.compared and not is_class and code is not None:
-        pass  # as it came, whatever has been put into the notebook's own since
-    elif isinstance(found, type) if is_class else isinstance(found, _FUNCTIONS):
-        trusted = LoadedDefinitions.compared or name in LoadedDefinitions.evolving
-        if code is None or trusted or not same_version(told) or fingerprint(found) == told:
-            return _noted(found, name, code, told)
+        pass  # use the saved code, as the notebook's function may have changed
+    elif isinstance(own, type) if is_class else isinstance(own, _FUNCTIONS):
+        is_trusted = LoadedDefinitions.compared or name in LoadedDefinitions.evolving
+        if code is None or is_trusted or not same_version(expected) or fingerprint(own) == expected:
+            return _remember(own, name, code, expected)
     elif code is None:
         fix = f"Define `{name}` in a cell tagged `functions`, so that every step has it."
         raise DataError(f"`{name}` is missing here.", fix=fix)
-    made, reads = _made(code)
+    loaded, reads = _from_code(code)
     note_reads(reads)
-    return _noted(made, name, code, told)
+    return _remember(loaded, name, code, expected)
 
 
-def _noted(found: Any, name: str, code: bytes | None, told: str) -> Any:
-    # The first time counts: a value that is saved is read back at once, with what the globals are by then.
-    if code is not None and (name, told) not in LoadedDefinitions.known and (bare := _bare(found)) is not None:
-        LoadedDefinitions.known[name, told] = code, bare
-    return found
+def _remember(obj: Any, name: str, code: bytes | None, mark: str) -> Any:
+    # Only the first time: a value that is saved is read back at once, with the current globals.
+    if code is not None and (name, mark) not in LoadedDefinitions.known and (bare := _bare(obj)) is not None:
+        LoadedDefinitions.known[name, mark] = code, bare
+    return obj
 
 
 def cached(function: Any, maxsize: int | None, typed: bool) -> Any:
-    """The function as `functools.lru_cache` made it, with nothing in its cache."""
+    """The function with `functools.lru_cache` and an empty cache."""
     return functools.lru_cache(maxsize, typed)(function)
 
 
-def with_state(function: Any, told: tuple[Any, Any]) -> None:
-    """Give a function that was made from its code the rest of it, and note the globals it brings along.
+def with_state(function: Any, setter_and_state: tuple[Any, Any]) -> None:
+    """Set the state of a function that was created from its code, and record the globals saved with it.
 
-    They are for names that its new namespace does not have: as in the notebook, it reads what these are by then.
+    They are set only where the namespace lacks the name: as in the notebook, the function reads current values.
     """
-    setter, (state, slots) = told
+    setter, (state, slots) = setter_and_state
     note_reads(slots["__globals__"])
     for name, value in slots["__globals__"].items():
         function.__globals__.setdefault(name, value)
@@ -87,7 +87,7 @@ def with_state(function: Any, told: tuple[Any, Any]) -> None:
 
 
 class _Namespace(dict[str, Any]):
-    """Stands for the globals of the notebook's functions, wherever these are read."""
+    """A placeholder for the globals of the notebook that loads a function."""
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
         return namespace, ()
@@ -99,18 +99,18 @@ def namespace() -> dict[str, Any]:
 
 
 def cached_property(function: Any, name: str) -> Any:
-    """The property that keeps what the function gives, under this name in a class."""
-    made: functools.cached_property[Any] = functools.cached_property(function)
-    made.__set_name__(type, name)
-    return made
+    """The `functools.cached_property` of a function under this name."""
+    descriptor: functools.cached_property[Any] = functools.cached_property(function)
+    descriptor.__set_name__(type, name)
+    return descriptor
 
 
 @functools.lru_cache(maxsize=1024)
-def _made(code: bytes) -> tuple[Any, frozenset[str]]:
-    # Kept, so that two values of a class that was made here have one class.
+def _from_code(code: bytes) -> tuple[Any, frozenset[str]]:
+    # Cached, so that two values of a class share the class that is created here.
     with noting_reads() as names:
-        made = pickle.loads(code)  # noqa: S301
-    return made, frozenset(names)
+        obj = pickle.loads(code)  # noqa: S301
+    return obj, frozenset(names)
 
 
 def _dumps(value: object, ids: dict[Any, str] | None, *, by_value: bool = False, bare: bool = False) -> bytes:
@@ -120,20 +120,20 @@ def _dumps(value: object, ids: dict[Any, str] | None, *, by_value: bool = False,
 
 
 def _bare(obj: Any) -> bytes | None:
-    """A definition with all that it holds itself, without the globals that its code uses; None if it cannot travel."""
+    """The pickle of a definition without the globals that its code uses; None if it cannot be pickled."""
     try:
         return _dumps(obj, None, by_value=True, bare=True)
     except Exception:  # noqa: BLE001
-        # Any part of it may have its own way of saying that it cannot be pickled.
+        # Objects that cannot be pickled raise errors of any type.
         return None
 
 
-# The pickler written in Python: it can be asked about sets and strings too, which the one in C writes by itself.
-_Python: Any = pickle._Pickler  # noqa: SLF001
+# The pickler written in Python: unlike the one in C, it can be overridden for sets and strings too.
+_PythonPickler: Any = pickle._Pickler  # noqa: SLF001
 
 
-class _Pickler(_Python):  # type: ignore[misc]
-    dispatch: typing.ClassVar[dict[Any, Any]] = _Python.dispatch.copy()
+class _Pickler(_PythonPickler):  # type: ignore[misc]
+    dispatch: typing.ClassVar[dict[Any, Any]] = _PythonPickler.dispatch.copy()
     dispatch_table = cloudpickle.Pickler.dispatch_table
     _function_reduce = cloudpickle.Pickler._function_reduce  # noqa: SLF001
     _dynamic_function_reduce = cloudpickle.Pickler._dynamic_function_reduce  # noqa: SLF001
@@ -148,47 +148,46 @@ class _Pickler(_Python):  # type: ignore[misc]
         self._strings: dict[str, str] = {}
 
     def reducer_override(self, obj: Any) -> Any:
-        """How to write an object, where it is not as pickle and cloudpickle have it."""
-        if type(obj) in _ORDINARY:
+        """The reduced object where it differs from pickle and cloudpickle, else NotImplemented."""
+        if type(obj) in _PLAIN:
             return NotImplemented
         if isinstance(obj, (type, *_FUNCTIONS)):
             return self._reduced(obj)
         if isinstance(obj, types.CodeType):
-            # In a kernel the file's name has the number of the process in it; and a cell that another step carries
-            # may be a part of the one that stood here, with other lines.
+            # A kernel's file names contain its process number, and in another step the code may be on other lines.
             code = obj.replace(co_filename="<notebook>", co_firstlineno=1)
             return cloudpickle.Pickler.dispatch_table[types.CodeType](code)
         if isinstance(obj, typing.TypeVar) and obj.__module__ == "__main__":
             function, args = cloudpickle.Pickler.dispatch_table[typing.TypeVar](obj)
             return function, (*args[:-1], None)
         if type(obj) is functools.cached_property:
-            return cached_property, (obj.func, obj.attrname)  # before Python 3.12 a lock stands in it
+            return cached_property, (obj.func, obj.attrname)  # before Python 3.12 it holds a lock
         if isinstance(obj, io.IOBase) and not isinstance(obj, (io.BytesIO, io.StringIO)):
-            raise pickle.PicklingError("an open file stands in it")
+            raise pickle.PicklingError("it contains an open file")
         if isinstance(obj, pathlib.PurePath) and inside(str(obj)) is not None:
             return type(obj), (str(obj),)
         if isinstance(obj, memoryview):
-            raise pickle.PicklingError("a memoryview stands in it")
-        return without_noted(obj) if LoadedDefinitions.compared else NotImplemented
+            raise pickle.PicklingError("it contains a memoryview")
+        return without_cached(obj) if LoadedDefinitions.compared else NotImplemented
 
     def _reduced(self, obj: Any) -> Any:
-        """How to write a class or a function."""
-        if not self._by_value and _is_ours(obj) and isinstance(obj, type) and LoadedDefinitions.compared:
-            # A value is what it was though its class is not: what became of that is looked at by itself.
+        """The reduced class or function."""
+        if not self._by_value and _is_notebook_definition(obj) and isinstance(obj, type) and LoadedDefinitions.compared:
+            # A changed class does not change its values: the class is compared separately.
             return definition, (obj.__qualname__, True, None, "")
-        if not self._by_value and _is_ours(obj):
-            told = fingerprint(obj)
-            code = self._code(obj, told)
-            found = find("__main__", obj.__qualname__)
-            # Without code the name alone must lead to it: not where another definition has it by now.
-            if code is not None or found is None or found is obj:
-                return definition, (obj.__qualname__, isinstance(obj, type), code, told)
+        if not self._by_value and _is_notebook_definition(obj):
+            mark = fingerprint(obj)
+            code = self._code(obj, mark)
+            current = find("__main__", obj.__qualname__)
+            # Without code, the name must refer to this definition, and not to a newer one.
+            if code is not None or current is None or current is obj:
+                return definition, (obj.__qualname__, isinstance(obj, type), code, mark)
         if _can_be_imported(obj):
             return NotImplemented
         if isinstance(obj, Cached):
             return cached, (obj.__wrapped__, *obj.cache_parameters().values())
         if isinstance(obj, types.FunctionType) and obj.__module__ == "__main__":
-            # Its module is the reader's notebook then; cloudpickle would tell the file of this one.
+            # The reader's notebook becomes its module; cloudpickle would record this one's file.
             self.globals_ref.setdefault(id(obj.__globals__), _Namespace())
         reduced = cloudpickle.Pickler.reducer_override(self, obj)
         if self._bare and isinstance(obj, types.FunctionType):
@@ -196,17 +195,17 @@ class _Pickler(_Python):  # type: ignore[misc]
         if isinstance(obj, types.FunctionType) and obj.__module__ == "__main__":
             *start, setter = reduced
             return (*start[:2], (setter, start[2]), *start[3:], with_state)
-        # A class made anew has a random id in cloudpickle, by which a process knows it when it comes again.
+        # cloudpickle gives a class a random id, by which a process recognizes it when it is loaded again.
         return self._with_id(obj, reduced) if isinstance(obj, type) and isinstance(reduced, tuple) else reduced
 
-    def _code(self, obj: Any, told: str) -> bytes | None:
-        sent = LoadedDefinitions.known.get((obj.__qualname__, told)) if LoadedDefinitions.compared else None
-        if sent is not None and sent[1] == _bare(obj):
-            return sent[0]
+    def _code(self, obj: Any, mark: str) -> bytes | None:
+        loaded = LoadedDefinitions.known.get((obj.__qualname__, mark)) if LoadedDefinitions.compared else None
+        if loaded is not None and loaded[1] == _bare(obj):
+            return loaded[0]
         try:
             return _dumps(obj, self._ids, by_value=True)
         except Exception:  # noqa: BLE001
-            # Its code uses what cannot be pickled, such as an open connection: then the reader needs its own.
+            # Its code uses a value that cannot be pickled, such as a connection: the reader needs its own definition.
             return None
 
     def _with_id(self, cls: type, reduced: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -214,47 +213,47 @@ class _Pickler(_Python):  # type: ignore[misc]
         if len(args) < 6 or reduced[0].__module__ != "cloudpickle.cloudpickle":  # noqa: PLR2004
             return reduced
         if self._ids is not None and cls not in self._ids:
-            # From its code, written with no ids at all: the same for a class wherever it stands in a value.
+            # From its code without any ids, so that the id does not depend on the position in the value.
             code = _dumps(cls, None, by_value=True)
             self._ids[cls] = f"kaleyard-{hashlib.sha256(code).hexdigest()[:32]}"
-        # Where Python notes what it found out when it first pickled a value of the class.
+        # Python adds this attribute when it first pickles an instance of the class.
         reduced[2][0].pop("__slotnames__", None)
         if cls.__qualname__ != cls.__name__:
-            # cloudpickle would make a class inside of another one into a class of that name alone.
+            # cloudpickle drops the outer name of a nested class.
             reduced[2][0]["__qualname__"] = cls.__qualname__
-        told = None if self._ids is None else self._ids[cls]
-        return (reduced[0], (*args[:-2], told, args[-1]), *reduced[2:])
+        class_id = None if self._ids is None else self._ids[cls]
+        return (reduced[0], (*args[:-2], class_id, args[-1]), *reduced[2:])
 
     def save_buffer(self, obj: pickle.PickleBuffer) -> None:
-        # Python's own remembers each buffer as bytes, and fails on the second one of a single byte.
+        # Python's method memoizes each buffer as bytes, and fails on the second one of a single byte.
         with obj.raw() as raw:
             code = pickle.BINBYTES8 if raw.readonly else pickle.BYTEARRAY8
             self._write_large_bytes(code + struct.pack("<Q", raw.nbytes), raw)
 
     def save_str(self, obj: str) -> None:
-        # Equal strings may be two objects in another process: written as one in both.
-        same = self._strings.setdefault(obj, obj)
-        if same is obj and (place := inside(obj)) is not None:
-            self.save_reduce(outside, (place,), obj=obj)
-        elif same is obj:
-            _Python.save_str(self, obj)
+        # Equal strings may be one object or two, depending on the process: always write them as one.
+        first = self._strings.setdefault(obj, obj)
+        if first is obj and (relative := inside(obj)) is not None:
+            self.save_reduce(outside, (relative,), obj=obj)
+        elif first is obj:
+            _PythonPickler.save_str(self, obj)
         else:
-            self.save(same)
+            self.save(first)
 
     def save_set(self, obj: set[Any]) -> None:
         self.write(pickle.EMPTY_SET)
         self.memoize(obj)
         self.write(pickle.MARK)
-        for item in _ordered(obj):
+        for item in _in_stable_order(obj):
             self.save(item)
         self.write(pickle.ADDITEMS)
 
     def save_frozenset(self, obj: frozenset[Any]) -> None:
         self.write(pickle.MARK)
-        for item in _ordered(obj):
+        for item in _in_stable_order(obj):
             self.save(item)
         if id(obj) in self.memo:
-            # An item led back to the set and wrote it.
+            # An item refers to the set and has written it already.
             self.write(pickle.POP_MARK + self.get(self.memo[id(obj)][0]))
             return
         self.write(pickle.FROZENSET)
@@ -266,13 +265,13 @@ class _Pickler(_Python):  # type: ignore[misc]
     dispatch[frozenset] = save_frozenset
 
 
-def _is_ours(obj: Any) -> bool:
-    """Whether it is a definition that a notebook has by name, now or before the name got another."""
+def _is_notebook_definition(obj: Any) -> bool:
+    """Whether the object is a named definition of the notebook, even if the name has been reassigned."""
     return obj.__module__ == "__main__" and "<" not in _name(obj)
 
 
 def _can_be_imported(obj: Any) -> bool:
-    """Whether a name leads to it in any process. cloudpickle only looks at what this one has imported so far."""
+    """Whether any process can import the object by name. cloudpickle checks only modules that are already imported."""
     if obj.__module__ is None or obj.__module__ == "__main__" or "<" in _name(obj):
         return False
     if obj.__module__ not in sys.modules:
@@ -284,17 +283,13 @@ def _can_be_imported(obj: Any) -> bool:
 
 
 def _name(obj: Any) -> str:
-    """The name it was defined by; what `functools.lru_cache` made of a partial function has none."""
+    """The name of a definition; `functools.lru_cache` of a partial function has none."""
     return str(getattr(obj, "__qualname__", "<none>"))
 
 
-def _ordered(items: Iterable[Any]) -> list[Any]:
-    """A set's items in an order that is the same in every process, where there is one."""
+def _in_stable_order(items: Iterable[Any]) -> list[Any]:
+    """A set's items in the same order in every process, if they can be encoded as JSON."""
     try:
-        return [item for _, item in sorted(((dumps(kinds.encoder().encode(item)), item) for item in items), key=_first)]
+        return sorted(items, key=lambda item: dumps(kinds.encoder().encode(item)))
     except DataError:
         return list(items)
-
-
-def _first(pair: tuple[str, Any]) -> str:
-    return pair[0]

@@ -1,8 +1,7 @@
 """Python values as JSON values, and back: plain where JSON has the same, else `{"$": kind, "value": ...}`.
 
-Dicts with other keys than strings, or with the key "$", are written as tagged lists of pairs, so a tag cannot be
-mistaken for a user's dict. Which kinds there are is a table in `kinds.py`, with a row for each, which also makes the
-encoders and decoders that know it.
+Dicts with keys that are not strings, or with the key "$", are written as tagged lists of pairs, so that a tag cannot be
+confused with a user's dict. `kinds.py` has the table of kinds, and creates encoders and decoders for it.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ __all__ = ["TAG", "Decoder", "Encoder", "Kind", "dumps", "loads"]
 
 TAG = "$"
 
-# Deeper values come near what json.loads can read in a kernel, whose own calls take a part of the stack.
-_DEEPEST = 150
-# Python refuses to print longer integers in decimal (about 4300 digits); hexadecimal has no limit.
-_LONGEST_DECIMAL = 14_000
+# json.loads can read only a little deeper in a kernel, whose own calls use a part of the stack.
+_MAX_DEPTH = 150
+# Python does not print longer integers in decimal (about 4300 digits); hexadecimal has no limit.
+_MAX_DECIMAL_BITS = 14_000
 _NAN = struct.pack(">d", math.nan)
 
 
 class Kind(NamedTuple):
-    """A row of the table of kinds: the tag, how to write the value under it, and how to read that.
+    """A row of the table of kinds: the tag, a function that encodes the value, and one that decodes it.
 
-    `mutable`: standing twice in a value means something, so that it cannot be written as two copies.
+    `mutable`: an object that occurs twice in a value cannot be written as two copies.
     """
 
     tag: str
@@ -41,9 +40,9 @@ class Kind(NamedTuple):
 
 
 class Encoder:
-    """Writes one value, and knows what of it was met before. `leaf` gets what is no Python value.
+    """Encodes one value, and remembers the objects in it. `leaf` encodes values of no known kind.
 
-    Raises DataError for what cannot be written exactly, RefusedError for a value that contains itself.
+    Raises DataError if a part cannot be written exactly, and RefusedError if a value contains itself.
     """
 
     def __init__(
@@ -52,8 +51,8 @@ class Encoder:
         self._kinds = kind_of
         self._leaf = leaf or _no_leaf
         self._open: set[int] = set()
-        # Holds the objects themselves too: the id of a temporary one would be given to another.
-        self._met: dict[int, Any] = {}
+        # Keeps the objects too, because the id of a deleted one could be reused.
+        self._seen: dict[int, Any] = {}
 
     def encode(self, value: Any) -> Any:
         """The value as JSON values."""
@@ -63,24 +62,24 @@ class Encoder:
         if cls is bool or value is None:
             return value
         if cls is int:
-            return value if value.bit_length() <= _LONGEST_DECIMAL else {TAG: "int", "value": hex(value)}
+            return value if value.bit_length() <= _MAX_DECIMAL_BITS else {TAG: "int", "value": hex(value)}
         if cls is float:
             return _float(value)
         kind = None if cls is list or cls is dict else self._kinds(value)
-        this = self._enter(value, mutable=kind is None or kind.mutable)
+        key = self._enter(value, mutable=kind is None or kind.mutable)
         if cls is list:
-            told: Any = [self.encode(item) for item in value]
+            encoded: Any = [self.encode(item) for item in value]
         elif cls is dict:
-            told = self._dict(value)
+            encoded = self._dict(value)
         elif kind is None:
-            told = self._leaf(value)
+            encoded = self._leaf(value)
         else:
-            told = {TAG: kind.tag, "value": kind.encode(self, value)}
-        self._open.discard(this)
-        return told
+            encoded = {TAG: kind.tag, "value": kind.encode(self, value)}
+        self._open.discard(key)
+        return encoded
 
     def pairs(self, value: Mapping[Any, Any]) -> list[list[Any]]:
-        """A mapping's items in their order, for the kinds that write them."""
+        """The items of a mapping, encoded in their order."""
         return [[self.encode(key), self.encode(item)] for key, item in value.items()]
 
     def _dict(self, value: dict[Any, Any]) -> Any:
@@ -89,22 +88,22 @@ class Encoder:
         return {TAG: "dict", "value": self.pairs(value)}
 
     def _enter(self, value: Any, *, mutable: bool) -> int:
-        """Before a value's parts are written."""
-        this = id(value)
-        if this in self._open:
-            what = f"it contains itself: a {type_name(value)} in it leads back to that same {type_name(value)}"
-            raise RefusedError(what, fix="Keep an index or a name instead of the object itself.")
-        if mutable and this in self._met:
-            raise DataError(f"the same {type_name(value)} stands in it twice")
-        if len(self._open) >= _DEEPEST:
-            raise DataError(f"it is nested more than {_DEEPEST} levels deep")
-        self._met[this] = value
-        self._open.add(this)
-        return this
+        """Register a value before its parts are encoded; returns its id."""
+        key = id(value)
+        if key in self._open:
+            message = f"it contains itself: a {type_name(value)} in it leads back to that same {type_name(value)}"
+            raise RefusedError(message, fix="Store an index or a name instead of the object itself.")
+        if mutable and key in self._seen:
+            raise DataError(f"the same {type_name(value)} occurs in it twice")
+        if len(self._open) >= _MAX_DEPTH:
+            raise DataError(f"it is nested more than {_MAX_DEPTH} levels deep")
+        self._seen[key] = value
+        self._open.add(key)
+        return key
 
 
 class Decoder:
-    """Reads what an Encoder wrote. `leaf` gets what the encoder's `leaf` returned."""
+    """Decodes what an Encoder wrote. `leaf` gets what the encoder's `leaf` returned."""
 
     def __init__(
         self, kind_tagged: Callable[[str], Kind | None], leaf: Callable[[dict[str, Any]], Any] | None = None
@@ -113,7 +112,7 @@ class Decoder:
         self._leaf = leaf
 
     def decode(self, data: Any) -> Any:
-        """The value that these JSON values stand for."""
+        """The value of this encoded data."""
         if type(data) is list:
             return [self.decode(item) for item in data]
         if type(data) is not dict:
@@ -142,8 +141,8 @@ class Decoder:
             return self._leaf(data)
         kind = self._kinds(tag)
         if kind is None:
-            fix = "It was saved by a newer version of kaleyard: use the same version in all steps."
-            raise DataError(f"there is no kind of value called `{tag}` here.", fix=fix)
+            fix = "It was saved by a newer version of kaleyard. Use the same version in all steps."
+            raise DataError(f"unknown kind of value: `{tag}`.", fix=fix)
         return kind.decode(self, value)
 
 
@@ -158,11 +157,11 @@ def loads(text: str | bytes) -> Any:
 
 
 def _no_leaf(value: Any) -> dict[str, Any]:
-    raise DataError(f"JSON has nothing for {type_name(value)}")
+    raise DataError(f"JSON cannot hold a {type_name(value)}")
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text can be written as UTF-8, lone surrogates (from odd file names) cannot; and names no place here."""
+    """Whether a text is no path in this step and valid UTF-8, without lone surrogates (from odd file names)."""
     if inside(text) is not None:
         return False
     if text.isascii():
@@ -175,9 +174,9 @@ def _is_plain(text: str) -> bool:
 
 
 def _text(value: str) -> dict[str, str]:
-    place = inside(value)
-    if place is not None and _is_plain(place):
-        return {TAG: "place", "value": place}
+    relative = inside(value)
+    if relative is not None and _is_plain(relative):
+        return {TAG: "place", "value": relative}
     return {TAG: "str", "value": value.encode("utf-8", "surrogatepass").hex()}
 
 

@@ -15,7 +15,7 @@ _PLAIN = {str, int, float, bool, type(None), list, dict}
 
 
 def is_python(value: object) -> bool:
-    """Whether a value is of a kind that JSON, plain or tagged, has a form for; what is in it is not looked at."""
+    """Whether JSON, plain or tagged, can hold a value of this type; its content is not checked."""
     return type(value) in _PLAIN or kinds.kind_of(value) is not None
 
 
@@ -26,14 +26,14 @@ class JSON:
     suffix = ".json"
 
     def accepts(self, value: object) -> bool:
-        """Python's own values, whatever they hold."""
+        """Python's values, with any content."""
         return is_python(value)
 
     def save(self, value: Any, path: Path) -> None:
-        """Plain JSON where it says the same; see `encoding.py` for the rest."""
+        """Write plain JSON where it is exact; `encoding.py` explains the tagged form."""
         text = dumps(kinds.encoder().encode(value))
         path.write_bytes(text.encode() + b"\n")
 
     def load(self, path: Path, extra: Mapping[str, str]) -> Any:  # noqa: ARG002
-        """The value; classes are looked up, never made from the file."""
+        """The value; classes are looked up, never created from the file."""
         return kinds.decoder().decode(loads(path.read_bytes()))

@@ -1,4 +1,4 @@
-"""The kinds of Python values that JSON has no form for: a row for each, and the classes of the user's own."""
+"""The table of kinds: Python values that plain JSON cannot hold, and instances of the user's classes."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["decoder", "encoder", "kind_of", "kind_tagged"]
 
 
 def encoder(leaf: Callable[[Any], dict[str, Any]] | None = None) -> Encoder:
-    """An encoder that knows every kind of this table; `leaf` gets what is of none."""
+    """An encoder for the kinds of this table; `leaf` encodes values of no known kind."""
     return Encoder(kind_of, leaf)
 
 
 def decoder(leaf: Callable[[dict[str, Any]], Any] | None = None) -> Decoder:
-    """A decoder that knows every kind of this table; `leaf` gets what an encoder's `leaf` returned."""
+    """A decoder for the kinds of this table; `leaf` gets what an encoder's `leaf` returned."""
     return Decoder(kind_tagged, leaf)
 
 
@@ -62,7 +62,7 @@ def _items(encoder: Encoder, value: Iterable[Any]) -> list[Any]:
 
 
 def _sorted_items(encoder: Encoder, value: Iterable[Any]) -> list[Any]:
-    # A set's own order differs from process to process.
+    # The order of a set differs between processes.
     return sorted(_items(encoder, value), key=dumps)
 
 
@@ -97,7 +97,7 @@ def _defaultdict(encoder: Encoder, value: collections.defaultdict[Any, Any]) -> 
     factory = value.default_factory
     name = getattr(factory, "__name__", "")
     if factory is not None and _FACTORIES.get(name) is not factory:
-        raise DataError(f"the factory of a defaultdict in it, {factory!r}, is no built-in type")
+        raise DataError(f"the factory of a defaultdict in it, {factory!r}, is not a built-in type")
     return {"factory": name or None, "items": encoder.pairs(value)}
 
 
@@ -149,7 +149,7 @@ def _to_uuid(_: Decoder, data: Any) -> uuid.UUID:
 
 
 def _path(cls: type) -> Kind:
-    # A path of this system, saved elsewhere, becomes one of the system it is read on: only its text travels.
+    # A concrete path becomes one of the system that reads it: only its text is saved.
     make: Any = pathlib.Path if issubclass(cls, pathlib.Path) else cls
     encode = lambda encoder, value: encoder.encode(str(value))  # noqa: E731
     return Kind(make.__name__, encode, lambda decoder, data: make(decoder.decode(data)))
@@ -159,11 +159,11 @@ def _parts(*names: str) -> Any:
     return lambda encoder, value: [encoder.encode(getattr(value, name)) for name in names]
 
 
-def _made(cls: Any) -> Any:
+def _from_parts(cls: Any) -> Any:
     return lambda decoder, data: cls(*_decoded(decoder, data))
 
 
-def _filled(cls: Any) -> Any:
+def _from_items(cls: Any) -> Any:
     return lambda decoder, data: cls(_decoded(decoder, data))
 
 
@@ -172,23 +172,23 @@ def _text(_: Encoder, value: object) -> str:
 
 
 _EXACT: dict[type, Kind] = {
-    tuple: Kind("tuple", _items, _filled(tuple)),
-    set: Kind("set", _sorted_items, _filled(set), mutable=True),
-    frozenset: Kind("frozenset", _sorted_items, _filled(frozenset)),
+    tuple: Kind("tuple", _items, _from_items(tuple)),
+    set: Kind("set", _sorted_items, _from_items(set), mutable=True),
+    frozenset: Kind("frozenset", _sorted_items, _from_items(frozenset)),
     bytes: Kind("bytes", _base64, lambda _, data: base64.b64decode(data)),
     bytearray: Kind("bytearray", _base64, lambda _, data: bytearray(base64.b64decode(data)), mutable=True),
-    complex: Kind("complex", _parts("real", "imag"), _made(complex)),
+    complex: Kind("complex", _parts("real", "imag"), _from_parts(complex)),
     decimal.Decimal: Kind("Decimal", _text, lambda _, data: decimal.Decimal(data)),
-    fractions.Fraction: Kind("Fraction", _parts("numerator", "denominator"), _made(fractions.Fraction)),
+    fractions.Fraction: Kind("Fraction", _parts("numerator", "denominator"), _from_parts(fractions.Fraction)),
     dt.datetime: Kind("datetime", _moment, _to_moment(dt.datetime)),
     dt.time: Kind("time", _moment, _to_moment(dt.time)),
     dt.date: Kind("date", _text, lambda _, data: dt.date.fromisoformat(data)),
-    dt.timedelta: Kind("timedelta", _parts("days", "seconds", "microseconds"), _made(dt.timedelta)),
-    dt.timezone: Kind("timezone", _offset, _made(dt.timezone)),
+    dt.timedelta: Kind("timedelta", _parts("days", "seconds", "microseconds"), _from_parts(dt.timedelta)),
+    dt.timezone: Kind("timezone", _offset, _from_parts(dt.timezone)),
     zoneinfo.ZoneInfo: Kind("ZoneInfo", _zone, lambda _, data: zoneinfo.ZoneInfo(data)),
     uuid.UUID: Kind("UUID", _uuid, _to_uuid),
-    range: Kind("range", _parts("start", "stop", "step"), _made(range)),
-    slice: Kind("slice", _parts("start", "stop", "step"), _made(slice)),
+    range: Kind("range", _parts("start", "stop", "step"), _from_parts(range)),
+    slice: Kind("slice", _parts("start", "stop", "step"), _from_parts(slice)),
     type(...): Kind("Ellipsis", lambda *_: None, lambda *_: ...),
     type(NotImplemented): Kind("NotImplemented", lambda *_: None, lambda *_: NotImplemented),
     collections.OrderedDict: Kind(
@@ -213,7 +213,7 @@ _NAMED: dict[str, Kind] = {kind.tag: kind for kind in _EXACT.values()} | {
     "enum": Kind("enum", records.enum_member, records.to_enum_member),
     "namedtuple": Kind("namedtuple", records.named_tuple, records.to_named_tuple),
     "dataclass": Kind("dataclass", records.data_class, records.to_data_class, mutable=True),
-    # Standing twice in a value makes no difference to one that cannot change.
+    # Immutable, so it may be written twice.
     "frozen": Kind("dataclass", records.data_class, records.to_data_class),
     "numpy": Kind("numpy", scalars.numpy_scalar, scalars.to_numpy_scalar),
     "pandas": Kind("pandas", scalars.pandas_scalar, scalars.to_pandas_scalar),

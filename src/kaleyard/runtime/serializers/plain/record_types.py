@@ -1,4 +1,4 @@
-"""Values of the user's own classes as JSON: enum members, named tuples, dataclasses."""
+"""Instances of the user's classes as JSON: enum members, named tuples, dataclasses."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _MISSING = object()
 def enum_member(encoder: Encoder, value: enum.Enum) -> dict[str, Any]:
     """A member by its class and name; a combination of flags by its value."""
     cls = type(value)
-    told: dict[str, Any] = {"class": reference(cls)}
+    encoded: dict[str, Any] = {"class": reference(cls)}
     if cls.__members__.get(value.name) is value:
-        return told | {"name": value.name}
+        return encoded | {"name": value.name}
     if isinstance(value, enum.Flag):
-        return told | {"flags": encoder.encode(value.value)}
-    raise DataError(f"{value!r} in it is no member of its class")
+        return encoded | {"flags": encoder.encode(value.value)}
+    raise DataError(f"{value!r} in it is not a member of its class")
 
 
 def to_enum_member(decoder: Decoder, data: dict[str, Any]) -> enum.Enum:
-    """The member that `enum_member` told."""
+    """The member that `enum_member` encoded."""
     cls = class_named(data["class"])
     if not issubclass(cls, enum.Enum):
-        raise _changed(data["class"], "is no enum here")
+        raise _class_changed(data["class"], "is not an enum here")
     if "flags" in data:
         return cls(decoder.decode(data["flags"]))
     if data["name"] not in cls.__members__:
-        raise _changed(data["class"], f"has no member `{data['name']}` here")
+        raise _class_changed(data["class"], f"has no member `{data['name']}` here")
     return cls.__members__[data["name"]]
 
 
 def named_tuple(encoder: Encoder, value: Any) -> dict[str, Any]:
-    """A named tuple by its class, and its fields by their names."""
+    """A named tuple by its class and its fields by name."""
     cls = type(value)
     items = list(tuple.__iter__(value))
     if len(cls._fields) != len(items) or getattr(value, "__dict__", None):
@@ -52,41 +52,41 @@ def named_tuple(encoder: Encoder, value: Any) -> dict[str, Any]:
 
 
 def to_named_tuple(decoder: Decoder, data: dict[str, Any]) -> Any:
-    """The named tuple that `named_tuple` told, made without calling the class."""
+    """The named tuple that `named_tuple` encoded, created without calling the class."""
     cls: Any = class_named(data["class"])
     names = tuple(name for name, _ in data["fields"])
     if not issubclass(cls, tuple) or getattr(cls, "_fields", None) != names:
-        raise _changed(data["class"], f"has other fields here than {', '.join(names)}")
+        raise _class_changed(data["class"], f"has other fields here than {', '.join(names)}")
     return tuple.__new__(cls, [decoder.decode(item) for _, item in data["fields"]])
 
 
 def data_class(encoder: Encoder, value: Any) -> dict[str, Any]:
-    """A dataclass's value by its class, fields and whatever other attributes it was given."""
+    """An instance of a dataclass by its class, fields and other attributes."""
     cls = type(value)
     _check_ordinary(cls)
     names = dict.fromkeys([*_field_names(cls), *_slots(cls), *getattr(value, "__dict__", {})])
-    held = {name: _held(value, name) for name in names}
+    held = {name: _own_attribute(value, name) for name in names}
     fields = [[name, encoder.encode(item)] for name, item in held.items() if item is not _MISSING]
     unset = [name for name, item in held.items() if item is _MISSING]
     return {"class": reference(cls), "fields": fields} | ({"unset": unset} if unset else {})
 
 
 def to_data_class(decoder: Decoder, data: dict[str, Any]) -> Any:
-    """The value that `data_class` told; `__init__` and `__post_init__` already ran when it was made."""
+    """The instance that `data_class` encoded, created without `__init__` and `__post_init__`."""
     cls = class_named(data["class"])
     if not hasattr(cls, "__dataclass_fields__"):
-        raise _changed(data["class"], "is no dataclass here")
+        raise _class_changed(data["class"], "is not a dataclass here")
     _check_ordinary(cls)
-    told = {name for name, _ in data["fields"]}.union(data.get("unset", ()))
-    if new := [name for name in _field_names(cls) if name not in told]:
-        raise _changed(data["class"], f"has fields here that it had not when it was saved: {', '.join(new)}")
+    saved_names = {name for name, _ in data["fields"]}.union(data.get("unset", ()))
+    if new := [name for name in _field_names(cls) if name not in saved_names]:
+        raise _class_changed(data["class"], f"has new fields here, which are missing in the file: {', '.join(new)}")
     value: Any = object.__new__(cls)
     for name, item in data["fields"]:
         try:
-            # Past the class's own __setattr__, which a frozen dataclass has to forbid this.
+            # Not the class's own __setattr__, which raises in a frozen dataclass.
             object.__setattr__(value, name, decoder.decode(item))
         except AttributeError as error:
-            raise _changed(data["class"], f"has no field `{name}` here") from error
+            raise _class_changed(data["class"], f"has no field `{name}` here") from error
     return value
 
 
@@ -99,8 +99,8 @@ def _slots(cls: type) -> list[str]:
     return [name for items in of_class for name, item in items if isinstance(item, types.MemberDescriptorType)]
 
 
-def _held(value: Any, name: str) -> Any:
-    """What an instance itself holds by a name: a default in its class is not its own."""
+def _own_attribute(value: Any, name: str) -> Any:
+    """An attribute of the instance itself, not a default of its class."""
     own = getattr(value, "__dict__", {})
     if name in own:
         return own[name]
@@ -108,20 +108,20 @@ def _held(value: Any, name: str) -> Any:
 
 
 def _check_ordinary(cls: Any) -> None:
-    """Raises DataError for a dataclass with a say of its own in how it is copied, or with a base that holds data."""
-    own = cls.__reduce__ is not object.__reduce__ or cls.__reduce_ex__ is not object.__reduce_ex__
+    """Raise DataError for a dataclass that customizes pickling, or whose base class holds data."""
+    is_custom = cls.__reduce__ is not object.__reduce__ or cls.__reduce_ex__ is not object.__reduce_ex__
     for name in ("__getstate__", "__setstate__"):
         method = getattr(cls, name, None)
-        made = getattr(method, "__module__", None) == "dataclasses" or method is getattr(object, name, None)
-        own = own or not made
-    layout = cls.__new__ is not object.__new__ and any(
+        is_standard = getattr(method, "__module__", None) == "dataclasses" or method is getattr(object, name, None)
+        is_custom = is_custom or not is_standard
+    extends_builtin = cls.__new__ is not object.__new__ and any(
         base.__module__ == "builtins" and base is not object for base in cls.__mro__
     )
-    if own or layout:
-        raise DataError(f"the dataclass {cls.__qualname__} in it says itself how it is pickled, or extends a built-in")
+    if is_custom or extends_builtin:
+        raise DataError(f"the dataclass {cls.__qualname__} in it customizes pickling, or extends a built-in type")
 
 
-def _changed(told: str, what: str) -> DataError:
-    module, _, name = told.partition(":")
+def _class_changed(class_reference: str, difference: str) -> DataError:
+    module, _, name = class_reference.partition(":")
     fix = f"Save and load with the same definition of `{name}`" + ("." if module == "__main__" else f" in `{module}`.")
-    return DataError(f"the class `{name}` {what}.", fix=fix)
+    return DataError(f"the class `{name}` {difference}.", fix=fix)

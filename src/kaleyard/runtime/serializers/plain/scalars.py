@@ -1,4 +1,4 @@
-"""Single values of numpy and pandas as JSON, of the same type when they come back."""
+"""Scalars of numpy and pandas as JSON; they come back as the same type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MISSING = {"NaTType": "NaT", "NAType": "NA"}
 
 
 def is_numpy(value: object) -> bool:
-    """Whether it is one of numpy's own scalar types."""
+    """Whether the value is a scalar of numpy's own types."""
     import numpy as np
 
     cls = type(value)
@@ -24,23 +24,23 @@ def is_numpy(value: object) -> bool:
 
 
 def numpy_scalar(encoder: Encoder, value: Any) -> dict[str, Any]:
-    """A scalar by the name of its type, readable where that loses nothing."""
-    kind, told = value.dtype.kind, {"type": type(value).__name__}
+    """A scalar by the name of its type, readable where that is exact."""
+    kind, encoded = value.dtype.kind, {"type": type(value).__name__}
     if kind in "biu":
-        return told | {"value": value.item()}
+        return encoded | {"value": value.item()}
     if kind in "US":
-        return told | {"value": encoder.encode("".join(value) if kind == "U" else b"".join([value]))}
+        return encoded | {"value": encoder.encode("".join(value) if kind == "U" else b"".join([value]))}
     if kind in "mM":
-        return told | {"unit": value.dtype.str, "value": int(value.view("i8"))}
+        return encoded | {"unit": value.dtype.str, "value": int(value.view("i8"))}
     if kind == "f" and value.itemsize <= 8 and abs(value) < float("inf"):  # noqa: PLR2004
-        return told | {"value": float(value)}
+        return encoded | {"value": float(value)}
     if kind in "fc":
-        return told | {"bytes": value.tobytes().hex(), "dtype": value.dtype.str}
-    raise DataError(f"JSON has nothing for the numpy type {type(value).__name__}")
+        return encoded | {"bytes": value.tobytes().hex(), "dtype": value.dtype.str}
+    raise DataError(f"JSON cannot hold the numpy type {type(value).__name__}")
 
 
 def to_numpy_scalar(decoder: Decoder, data: dict[str, Any]) -> Any:
-    """The scalar that `numpy_scalar` told."""
+    """The scalar that `numpy_scalar` encoded."""
     import numpy as np
 
     if "bytes" in data:
@@ -54,25 +54,25 @@ def to_numpy_scalar(decoder: Decoder, data: dict[str, Any]) -> Any:
 
 
 def is_pandas(value: object) -> bool:
-    """Whether it is a Timestamp, a Timedelta, NaT or NA."""
+    """Whether the value is a Timestamp, a Timedelta, NaT or NA."""
     cls = type(value)
     return str(cls.__module__).startswith("pandas.") and cls.__name__ in _MOMENTS | set(_MISSING)
 
 
 def pandas_scalar(encoder: Encoder, value: Any) -> dict[str, Any]:
-    """A moment as a whole number of its units, with its time zone."""
+    """A time as a whole number of its units, with its time zone; NaT and NA by name."""
     name = type(value).__name__
     if name in _MISSING:
         return {"type": _MISSING[name]}
-    told = {"type": name, "unit": value.asm8.dtype.str, "value": int(value.asm8.view("i8"))}
+    encoded = {"type": name, "unit": value.asm8.dtype.str, "value": int(value.asm8.view("i8"))}
     zone = getattr(value, "tzinfo", None)
     if zone is None:
-        return told | ({"fold": 1} if getattr(value, "fold", 0) else {})
-    return told | {"zone": encode_zone(encoder, zone)}
+        return encoded | ({"fold": 1} if getattr(value, "fold", 0) else {})
+    return encoded | {"zone": encode_zone(encoder, zone)}
 
 
 def to_pandas_scalar(decoder: Decoder, data: dict[str, Any]) -> Any:
-    """The value that `pandas_scalar` told."""
+    """The value that `pandas_scalar` encoded."""
     import numpy as np
     import pandas as pd
 
@@ -85,7 +85,7 @@ def to_pandas_scalar(decoder: Decoder, data: dict[str, Any]) -> Any:
 
 
 def encode_zone(encoder: Encoder, zone: Any) -> Any:
-    """A time zone of pandas: of `zoneinfo`, a fixed offset, or of `pytz`, which pandas 2 itself uses."""
+    """A time zone of pandas: from `zoneinfo`, a fixed offset, or from `pytz`, which pandas 2 uses."""
     name = getattr(zone, "zone", None)
     if type(zone).__module__.partition(".")[0] == "pytz" and name:
         return {"pytz": name}
@@ -93,7 +93,7 @@ def encode_zone(encoder: Encoder, zone: Any) -> Any:
 
 
 def decode_zone(decoder: Decoder, data: Any) -> Any:
-    """The time zone that `encode_zone` told."""
+    """The time zone that `encode_zone` encoded."""
     if isinstance(data, dict) and "pytz" in data:
         import pytz
 

@@ -1,4 +1,4 @@
-"""Arrays: numpy's, masked ones, and the sparse ones of scipy."""
+"""Arrays and masked arrays of numpy, and sparse arrays of scipy."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Npy:
 
     def accepts(self, value: object) -> bool:
         """Arrays of exactly numpy's own class."""
-        return _is(value, "numpy", "ndarray")
+        return _is_instance(value, "numpy", "ndarray")
 
     def save(self, value: Any, path: Path) -> None:
-        """What `numpy.save` writes, without pickles."""
+        """Write the file that `numpy.save` writes, without pickles."""
         _check(value)
         with path.open("wb") as file:
             write_npy(file, value)
@@ -46,10 +46,10 @@ class Masked:
 
     def accepts(self, value: object) -> bool:
         """Masked arrays of exactly numpy's own class."""
-        return _is(value, "numpy.ma", "MaskedArray") or _is(value, "numpy.ma.core", "MaskedArray")
+        return _is_instance(value, "numpy.ma", "MaskedArray") or _is_instance(value, "numpy.ma.core", "MaskedArray")
 
     def save(self, value: Any, path: Path) -> None:
-        """An .npz file that `numpy.load` reads."""
+        """Write an .npz file that `numpy.load` can read."""
         import numpy as np
 
         if value._baseclass is not np.ndarray or value._optinfo or value._basedict:  # noqa: SLF001
@@ -58,20 +58,20 @@ class Masked:
         parts = {"data": value.data, "fill_value": np.asarray(value.fill_value)}
         if value.mask is not np.ma.nomask:
             parts["mask"] = value.mask
-        told = {"hard_mask": value.hardmask}
+        attributes = {"hard_mask": value.hardmask}
         with path.open("wb") as file:
-            entries = [(f"{name}.npy", _bytes(part)) for name, part in parts.items()]
-            write_zip(file, [*entries, ("kaleyard.json", dumps(told).encode())])
+            entries = [(f"{name}.npy", _npy_bytes(part)) for name, part in parts.items()]
+            write_zip(file, [*entries, ("kaleyard.json", dumps(attributes).encode())])
 
     def load(self, path: Path, extra: Mapping[str, str]) -> Any:  # noqa: ARG002
         """The masked array."""
         import numpy as np
 
         with np.load(path, allow_pickle=False) as parts:
-            told = loads(parts["kaleyard.json"])
+            attributes = loads(parts["kaleyard.json"])
             mask = parts.get("mask", np.ma.nomask)
             fill = parts["fill_value"]
-            return np.ma.MaskedArray(parts["data"], mask, fill_value=fill[()], hard_mask=told["hard_mask"])
+            return np.ma.MaskedArray(parts["data"], mask, fill_value=fill[()], hard_mask=attributes["hard_mask"])
 
 
 class Sparse:
@@ -81,17 +81,17 @@ class Sparse:
     suffix = ".npz"
 
     def accepts(self, value: object) -> bool:
-        """Anything sparse of scipy's own classes."""
+        """Sparse matrices and arrays of scipy's own classes."""
         return str(type(value).__module__).startswith("scipy.sparse") and hasattr(value, "nnz")
 
     def save(self, value: Any, path: Path) -> None:
-        """What `scipy.sparse.save_npz` writes, read back and compared."""
+        """Write the file of `scipy.sparse.save_npz`, read it back and compare."""
         if value.format not in {"csr", "csc", "coo", "bsr", "dia"}:
-            raise DataError(f"scipy has no file for the sparse format {value.format}")
+            raise DataError(f"scipy cannot save the sparse format {value.format}")
         from scipy import sparse
 
         with path.open("wb") as file:
-            # Uncompressed: the bytes a compressor makes differ between builds of zlib, and so would cache keys.
+            # Uncompressed, because compressed bytes differ between builds of zlib, and so would cache keys.
             sparse.save_npz(file, value, compressed=False)
         try:
             again = sparse.load_npz(path)
@@ -108,10 +108,10 @@ class Sparse:
 
 
 def write_npy(file: IO[bytes], value: Any) -> None:
-    """An .npy file, with zeros between the fields of records: what stands there is what the memory held before."""
+    """Write an .npy file, with zeros instead of uninitialized memory in the padding between record fields."""
     import numpy as np
 
-    if not _has_gaps(value.dtype):
+    if not _has_padding(value.dtype):
         np.lib.format.write_array(file, value, allow_pickle=False)
         return
     buffer = io.BytesIO()
@@ -120,7 +120,7 @@ def write_npy(file: IO[bytes], value: Any) -> None:
     order: Any = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
     _copy_fields(raw.view(value.dtype).reshape(value.shape, order=order), value)
     header = buffer.getvalue()[: buffer.tell() - value.nbytes]
-    # Not as records: numpy copies those through memory that is not clean either.
+    # Not as records: numpy copies them through uninitialized memory, too.
     file.write(header + raw.tobytes())
 
 
@@ -132,44 +132,44 @@ def _copy_fields(target: Any, source: Any) -> None:
             target[name][...] = source[name]
 
 
-def _has_gaps(dtype: Any) -> bool:
+def _has_padding(dtype: Any) -> bool:
     if dtype.names is None:
         return False
     kinds = [dtype.fields[name][0] for name in dtype.names]
-    return sum(kind.itemsize for kind in kinds) < dtype.itemsize or any(_has_gaps(kind.base) for kind in kinds)
+    return sum(kind.itemsize for kind in kinds) < dtype.itemsize or any(_has_padding(kind.base) for kind in kinds)
 
 
-def _is(value: object, module: str, name: str) -> bool:
+def _is_instance(value: object, module: str, name: str) -> bool:
     cls = type(value)
     return cls.__module__ == module and cls.__qualname__ == name and made_by(value, "numpy")
 
 
 def _check(value: Any) -> None:
-    """Raises DataError for an array whose dtype a .npy file does not hold as it is."""
+    """Raise DataError if a .npy file cannot hold the array's dtype exactly."""
     if value.dtype.hasobject:
-        raise DataError(f"arrays of dtype {value.dtype} hold any objects")
+        raise DataError(f"arrays of dtype {value.dtype} hold Python objects")
     import numpy as np
 
     try:
-        held = np.lib.format.descr_to_dtype(_told(value.dtype))
+        stored = np.lib.format.descr_to_dtype(_description(value.dtype))
     except (TypeError, ValueError) as error:
         raise DataError(f"a .npy file cannot hold the dtype {value.dtype}: {error}") from error
-    if held != value.dtype or held.type is not value.dtype.type or value.dtype.metadata:
-        raise DataError(f"a .npy file does not hold all of the dtype {value.dtype!r}")
+    if stored != value.dtype or stored.type is not value.dtype.type or value.dtype.metadata:
+        raise DataError(f"a .npy file cannot hold all of the dtype {value.dtype!r}")
 
 
-def _told(dtype: Any) -> Any:
+def _description(dtype: Any) -> Any:
     import warnings
 
     import numpy as np
 
     with warnings.catch_warnings():
-        # That the dtype's metadata will be lost: `_check` says so.
+        # The warning is about lost metadata of the dtype, which `_check` reports.
         warnings.simplefilter("ignore", UserWarning)
         return np.lib.format.dtype_to_descr(dtype)
 
 
-def _bytes(value: Any) -> bytes:
+def _npy_bytes(value: Any) -> bytes:
     import numpy as np
 
     buffer = io.BytesIO()
@@ -177,17 +177,17 @@ def _bytes(value: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _same_sparse(one: Any, other: Any) -> bool:
+def _same_sparse(left: Any, right: Any) -> bool:
     import numpy as np
 
-    if type(one) is not type(other) or one.shape != other.shape:
+    if type(left) is not type(right) or left.shape != right.shape:
         return False
-    names = ["data", *(name for name in ("indices", "indptr", "offsets", "coords") if hasattr(one, name))]
-    pairs = [(getattr(one, name), getattr(other, name)) for name in names]
-    return all(_same(np, a, b) for a, b in pairs)
+    names = ["data", *(name for name in ("indices", "indptr", "offsets", "coords") if hasattr(left, name))]
+    pairs = [(getattr(left, name), getattr(right, name)) for name in names]
+    return all(_same(np, x, y) for x, y in pairs)
 
 
-def _same(np: Any, a: Any, b: Any) -> bool:
-    if isinstance(a, tuple):
-        return len(a) == len(b) and all(_same(np, x, y) for x, y in zip(a, b, strict=True))
-    return bool(a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"))
+def _same(np: Any, left: Any, right: Any) -> bool:
+    if isinstance(left, tuple):
+        return len(left) == len(right) and all(_same(np, x, y) for x, y in zip(left, right, strict=True))
+    return bool(left.dtype == right.dtype and np.array_equal(left, right, equal_nan=left.dtype.kind in "fc"))

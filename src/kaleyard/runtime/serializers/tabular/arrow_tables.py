@@ -23,7 +23,7 @@ class Arrow:
         return type(value).__module__ == "pyarrow.lib" and type(value).__qualname__ == "Table"
 
     def save(self, value: Any, path: Path) -> None:
-        """An uncompressed Arrow file (Feather), which can be mapped into memory."""
+        """Write an uncompressed Arrow file (Feather), which can be mapped into memory."""
         import pyarrow as pa
 
         with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, value.schema) as writer:
@@ -48,12 +48,12 @@ class Polars:
         return str(type(value).__module__).startswith("polars.") and type(value).__qualname__ == "DataFrame"
 
     def save(self, value: Any, path: Path) -> None:
-        """An uncompressed Arrow file, read back and compared."""
+        """Write an uncompressed Arrow file, read it back and compare."""
         try:
             value.write_ipc(path, compression="uncompressed")
             again = self.load(path, {})
         except Exception as error:
-            # polars has errors of its own, and panics, for columns of Python objects.
+            # For columns of Python objects, polars raises its own errors or panics.
             raise DataError(f"polars cannot write it as an Arrow file: {error}") from error
         if again.schema != value.schema or not again.equals(value, null_equal=True):
             raise DataError("polars does not read back the same frame")
@@ -62,5 +62,5 @@ class Polars:
         """The frame."""
         import polars as pl
 
-        # Not from the path, which polars would map into memory: the artifact may be gone before the frame is.
+        # Not from the path, which polars would map into memory: the artifact may be deleted before the frame.
         return pl.read_ipc(io.BytesIO(path.read_bytes()))

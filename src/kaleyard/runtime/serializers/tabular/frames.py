@@ -1,8 +1,8 @@
 """Frames, series and indexes of pandas as Parquet, checked to come back as they were.
 
-What Parquet has no place for (the kind of index, labels that are no strings, frequencies, categories, attributes,
-which kind of nothing stands in a column) is told as JSON in the file's metadata, under "kaleyard". Every file is read
-back and compared before it counts as saved; over 50 MB that is done with 2000 rows of the value.
+What Parquet cannot hold (the kind of index, labels that are not strings, frequencies, categories, attributes, the kind
+of missing value in a column) is JSON in the file's metadata, under "kaleyard". Every file is read back and compared
+before it counts as saved; over 50 MB, a sample of 2000 rows is compared.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Parquet:
         return type(value) in {pd.DataFrame, pd.Series} or isinstance(value, pd.Index)
 
     def save(self, value: Any, path: Path) -> None:
-        """The file, once a copy of it has been found equal to the value."""
+        """Write the file, and check that it gives back the same value."""
         table = _table(value)
         if _size(value) > _LARGE:
             _check(_sampled(value), None)
@@ -56,83 +56,84 @@ class Parquet:
 
 
 def _table(value: Any) -> Any:
-    """The value as a table of Arrow with our own words in its metadata."""
+    """The value as an Arrow table with our description in its metadata."""
     try:
         import pyarrow as pa
     except ImportError as error:
-        raise DataError("Parquet files need the package `pyarrow`, which is missing here") from error
+        raise DataError("Parquet files need the package `pyarrow`, which is not installed") from error
     import pandas as pd
 
     encoder = kinds.encoder()
     kind = {pd.DataFrame: "frame", pd.Series: "series"}.get(type(value), "index")
-    told: dict[str, Any] = {"version": 1, "kind": kind}
+    description: dict[str, Any] = {"version": 1, "kind": kind}
     index = value if kind == "index" else value.index
     fields, columns = _fields(value, kind)
     arrays: dict[str, Any] = {}
-    told["columns"] = []
+    description["columns"] = []
     for field, column in zip(fields, columns, strict=True):
-        arrays[field], column_words = encode_column(encoder, column)
-        told["columns"].append({"field": field, **column_words})
-    levels, told["index"] = _index_told(encoder, index)
+        arrays[field], column_description = encode_column(encoder, column)
+        description["columns"].append({"field": field, **column_description})
+    levels, description["index"] = _describe_index(encoder, index)
     arrays |= levels
     if kind != "index":
-        told["attrs"] = encoder.encode(value.attrs)
-        told["duplicates"] = value.flags.allows_duplicate_labels
-    told |= {"labels": encode_labels(encoder, value.columns)} if kind == "frame" else {}
-    told |= {"name": encoder.encode(value.name)} if kind == "series" else {}
-    metadata = {_KEY: dumps(told).encode(), b"pandas": _for_pandas(told, fields, index)}
+        description["attrs"] = encoder.encode(value.attrs)
+        description["duplicates"] = value.flags.allows_duplicate_labels
+    description |= {"labels": encode_labels(encoder, value.columns)} if kind == "frame" else {}
+    description |= {"name": encoder.encode(value.name)} if kind == "series" else {}
+    metadata = {_KEY: dumps(description).encode(), b"pandas": _pandas_metadata(description, fields, index)}
     return pa.table(arrays).replace_schema_metadata(metadata)
 
 
 def _fields(value: Any, kind: str) -> tuple[list[str], list[Any]]:
-    """The columns, and what Parquet calls them: by their labels if these can be names."""
+    """The columns and their names in Parquet: their labels if all of these are usable names."""
     if kind == "index":
         return [], []
     if kind == "series":
         return ["value" if type(value.name) is not str else value.name], [value]
     labels = list(value.columns)
-    named = all(type(label) is str and label.isprintable() and not label.startswith("__index") for label in labels)
-    fields = labels if named and len(set(labels)) == len(labels) else [f"column_{n}" for n in range(len(labels))]
+    usable = all(type(label) is str and label.isprintable() and not label.startswith("__index") for label in labels)
+    fields = labels if usable and len(set(labels)) == len(labels) else [f"column_{n}" for n in range(len(labels))]
     return fields, [value.iloc[:, n] for n in range(len(labels))]
 
 
-def _index_told(encoder: Encoder, index: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The levels of a row index as columns; a RangeIndex needs none."""
+def _describe_index(encoder: Encoder, index: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The levels of a row index as columns, and its description; a RangeIndex needs no columns."""
     import pandas as pd
 
     if isinstance(index, pd.RangeIndex):
         return {}, encode_labels(encoder, index)
-    arrays, words = {}, []
+    arrays, descriptions = {}, []
     for level in range(index.nlevels):
         values = index.get_level_values(level) if index.nlevels > 1 else index
         field = f"__index_level_{level}__"
-        arrays[field], told = encode_column(encoder, pd.Series(values.array, name=values.name))
-        words.append({"field": field, "name": encoder.encode(values.name), **told})
+        arrays[field], description = encode_column(encoder, pd.Series(values.array, name=values.name))
+        descriptions.append({"field": field, "name": encoder.encode(values.name), **description})
     return arrays, {
         "kind": "multi" if isinstance(index, pd.MultiIndex) else "levels",
-        "levels": words,
+        "levels": descriptions,
         "freq": getattr(index, "freqstr", None) if hasattr(index, "inferred_freq") else None,
     }
 
 
-def _for_pandas(told: dict[str, Any], fields: list[str], index: Any) -> bytes:
-    """The few words by which `pandas.read_parquet` finds the index, for readers that do not know kaleyard."""
+def _pandas_metadata(description: dict[str, Any], fields: list[str], index: Any) -> bytes:
+    """The metadata by which `pandas.read_parquet` finds the index, for readers without kaleyard."""
     columns = [
-        {"name": f, "field_name": f, "pandas_type": "", "numpy_type": "object", "metadata": None} for f in fields
+        {"name": field, "field_name": field, "pandas_type": "", "numpy_type": "object", "metadata": None}
+        for field in fields
     ]
-    if told["index"]["kind"] == "range":
-        start, stop, step = told["index"]["range"]
+    if description["index"]["kind"] == "range":
+        start, stop, step = description["index"]["range"]
         name = index.name if isinstance(index.name, str) else None
-        places: list[Any] = [{"kind": "range", "name": name, "start": start, "stop": stop, "step": step}]
+        index_columns: list[Any] = [{"kind": "range", "name": name, "start": start, "stop": stop, "step": step}]
     else:
-        places = [level["field"] for level in told["index"]["levels"]]
-        for field, name in zip(places, index.names, strict=True):
+        index_columns = [level["field"] for level in description["index"]["levels"]]
+        for field, name in zip(index_columns, index.names, strict=True):
             named = name if isinstance(name, str) else None
             columns.append(
                 {"name": named, "field_name": field, "pandas_type": "", "numpy_type": "object", "metadata": None}
             )
-    words = {"index_columns": places, "column_indexes": [], "columns": columns, "pandas_version": "2.2.0"}
-    return dumps(words).encode()
+    metadata = {"index_columns": index_columns, "column_indexes": [], "columns": columns, "pandas_version": "2.2.0"}
+    return dumps(metadata).encode()
 
 
 def _write(table: Any, file: IO[bytes]) -> None:
@@ -149,42 +150,42 @@ def _read(file: Path | IO[bytes]) -> Any:
     import pandas as pd
     import pyarrow.parquet as pq
 
-    # Not read_table: that takes folder names like `year=2024` on the way to the file for columns of it.
+    # Not read_table, which adds columns for folder names like `year=2024` in the path.
     with pq.ParquetFile(file) as source:
         table = source.read()
-    told, decoder = loads(table.schema.metadata[_KEY]), kinds.decoder()
-    index = _index_meant(decoder, table, told["index"])
-    if told["kind"] == "index":
+    description, decoder = loads(table.schema.metadata[_KEY]), kinds.decoder()
+    index = _restore_index(decoder, table, description["index"])
+    if description["kind"] == "index":
         return index
-    columns = [decode_column(decoder, table.column(words["field"]), words) for words in told["columns"]]
-    if told["kind"] == "series":
+    columns = [decode_column(decoder, table.column(entry["field"]), entry) for entry in description["columns"]]
+    if description["kind"] == "series":
         value: Any = columns[0].set_axis(index)
-        value.name = decoder.decode(told["name"])
+        value.name = decoder.decode(description["name"])
     else:
-        # All columns have the default index here; given as arrays, pandas has nothing to align.
+        # The columns have the default index: as arrays, pandas does not align them.
         value = pd.DataFrame({n: column.array for n, column in enumerate(columns)}, index=index)
-        value.columns = decode_labels(decoder, told["labels"])
-    value.attrs = decoder.decode(told["attrs"])
-    return value if told["duplicates"] else value.set_flags(allows_duplicate_labels=False)
+        value.columns = decode_labels(decoder, description["labels"])
+    value.attrs = decoder.decode(description["attrs"])
+    return value if description["duplicates"] else value.set_flags(allows_duplicate_labels=False)
 
 
-def _index_meant(decoder: Decoder, table: Any, told: dict[str, Any]) -> Any:
+def _restore_index(decoder: Decoder, table: Any, description: dict[str, Any]) -> Any:
     import pandas as pd
 
-    if told["kind"] == "range":
-        return decode_labels(decoder, told)
-    names = [decoder.decode(level["name"]) for level in told["levels"]]
-    levels = [decode_column(decoder, table.column(level["field"]), level) for level in told["levels"]]
-    if told["kind"] == "multi":
+    if description["kind"] == "range":
+        return decode_labels(decoder, description)
+    names = [decoder.decode(level["name"]) for level in description["levels"]]
+    levels = [decode_column(decoder, table.column(level["field"]), level) for level in description["levels"]]
+    if description["kind"] == "multi":
         return pd.MultiIndex.from_arrays([level.array for level in levels], names=names)
     index: Any = pd.Index(levels[0].array, name=names[0], tupleize_cols=False)
-    if told["freq"] is not None and hasattr(index, "inferred_freq"):
-        index.freq = told["freq"]
+    if description["freq"] is not None and hasattr(index, "inferred_freq"):
+        index.freq = description["freq"]
     return index
 
 
 def _check(value: Any, path: Path | None) -> None:
-    """Raises DataError unless what is read back is the value."""
+    """Raise DataError unless the value that is read back is the same."""
     source: Path | IO[bytes] = path or io.BytesIO()
     if isinstance(source, io.BytesIO):
         _write(_table(value), source)
@@ -209,17 +210,17 @@ def _compare(value: Any, again: Any) -> None:
     else:
         pt.assert_index_equal(value, again, exact=True, check_exact=True)
         assert getattr(value, "freq", None) == getattr(again, "freq", None), "another freq"
-    one, other = (value, again) if isinstance(value, pd.Index) else (value.index, again.index)
-    for level in range(one.nlevels):
-        _compare_values(one.get_level_values(level), other.get_level_values(level))
+    index, index_again = (value, again) if isinstance(value, pd.Index) else (value.index, again.index)
+    for level in range(index.nlevels):
+        _compare_values(index.get_level_values(level), index_again.get_level_values(level))
 
 
-def _compare_values(one: Any, other: Any) -> None:
-    """What the assertions of pandas let pass: types of objects, kinds of string storage and of time zones."""
-    if one.dtype == object:
-        assert object_types(one) == object_types(other), f"other types of objects in `{one.name}`"
-    assert repr(one.dtype) == repr(other.dtype), f"{other.dtype!r} for {one.dtype!r}"
-    zones = [type(getattr(values.dtype, "tz", None)) for values in (one, other)]
+def _compare_values(values: Any, again: Any) -> None:
+    """Compare what the assertions of pandas ignore: types of objects, string storage and time zone classes."""
+    if values.dtype == object:
+        assert object_types(values) == object_types(again), f"other types of objects in `{values.name}`"
+    assert repr(values.dtype) == repr(again.dtype), f"{again.dtype!r} for {values.dtype!r}"
+    zones = [type(getattr(series.dtype, "tz", None)) for series in (values, again)]
     assert zones[0] is zones[1], f"another kind of time zone: {zones}"
 
 
@@ -229,11 +230,11 @@ def _size(value: Any) -> int:
 
 
 def _sampled(value: Any) -> Any:
-    """Rows from all over the value: every so many of them, the first ones and the last."""
+    """A sample of rows: the first ones, the last ones, and rows at even intervals."""
     count = len(value)
     edge = _SAMPLE // 4
     rows = {*range(edge), *range(count - edge, count), *range(0, count, max(1, count // (_SAMPLE // 2)))}
-    places = sorted(row for row in rows if 0 <= row < count)
+    positions = sorted(row for row in rows if 0 <= row < count)
     import pandas as pd
 
-    return value.take(places) if isinstance(value, pd.Index) else value.iloc[places]
+    return value.take(positions) if isinstance(value, pd.Index) else value.iloc[positions]

@@ -1,4 +1,4 @@
-"""An index of pandas as JSON: the labels of columns and the categories of a column, which Parquet has no place for."""
+"""An index of pandas as JSON: column labels and categories, which Parquet cannot hold."""
 
 from __future__ import annotations
 
@@ -12,83 +12,83 @@ __all__ = ["decode_labels", "encode_dtype", "encode_labels"]
 
 
 def encode_labels(encoder: Encoder, index: Any) -> dict[str, Any]:
-    """Any index by its class, values and names."""
+    """An index by its class, values and names."""
     pd = _pandas()
 
     if isinstance(index, pd.MultiIndex):
         levels = [encode_labels(encoder, index.get_level_values(level)) for level in range(index.nlevels)]
         return {"kind": "multi", "levels": levels}
-    told = {"name": encoder.encode(index.name)}
+    encoded = {"name": encoder.encode(index.name)}
     if isinstance(index, pd.RangeIndex):
-        return told | {"kind": "range", "range": [index.start, index.stop, index.step]}
+        return encoded | {"kind": "range", "range": [index.start, index.stop, index.step]}
     if isinstance(index, pd.CategoricalIndex):
         categories = encode_labels(encoder, index.categories)
         codes = index.codes.tolist()
-        return told | {"kind": "category", "codes": codes, "categories": categories, "ordered": bool(index.ordered)}
+        return encoded | {"kind": "category", "codes": codes, "categories": categories, "ordered": bool(index.ordered)}
     if isinstance(index, pd.IntervalIndex):
         ends = [encode_labels(encoder, end) for end in (index.left, index.right)]
-        return told | {"kind": "interval", "ends": ends, "closed": index.closed}
+        return encoded | {"kind": "interval", "ends": ends, "closed": index.closed}
     if isinstance(index, pd.PeriodIndex):
-        return told | {"kind": "period", "freq": index.freqstr, "values": index.asi8.tolist()}
+        return encoded | {"kind": "period", "freq": index.freqstr, "values": index.asi8.tolist()}
     if isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)):
         zone = getattr(index, "tz", None)
-        told |= {"kind": "moments", "dtype": index.asi8.dtype.str.replace("i8", index.dtype.kind + "8")}
-        told |= {"unit": index.unit, "zone": None if zone is None else encode_zone(encoder, zone)}
-        return told | {"freq": index.freqstr, "values": index.asi8.tolist()}
+        encoded |= {"kind": "moments", "dtype": index.asi8.dtype.str.replace("i8", index.dtype.kind + "8")}
+        encoded |= {"unit": index.unit, "zone": None if zone is None else encode_zone(encoder, zone)}
+        return encoded | {"freq": index.freqstr, "values": index.asi8.tolist()}
     if type(index) is not pd.Index:
-        raise DataError(f"it has an index of the type {type(index).__qualname__}")
-    return told | {"kind": "index", "dtype": encode_dtype(index.dtype), "values": [encoder.encode(v) for v in index]}
+        raise DataError(f"it has an index of the unsupported type {type(index).__qualname__}")
+    return encoded | {"kind": "index", "dtype": encode_dtype(index.dtype), "values": [encoder.encode(v) for v in index]}
 
 
-def decode_labels(decoder: Decoder, told: dict[str, Any]) -> Any:
-    """The index that `encode_labels` told."""
+def decode_labels(decoder: Decoder, encoded: dict[str, Any]) -> Any:
+    """The index that `encode_labels` encoded."""
     pd = _pandas()
 
-    kind = told["kind"]
+    kind = encoded["kind"]
     if kind == "multi":
-        levels = [decode_labels(decoder, level) for level in told["levels"]]
+        levels = [decode_labels(decoder, level) for level in encoded["levels"]]
         return pd.MultiIndex.from_arrays(levels, names=[level.name for level in levels])
-    name = decoder.decode(told["name"])
+    name = decoder.decode(encoded["name"])
     if kind == "range":
-        return pd.RangeIndex(*told["range"], name=name)
+        return pd.RangeIndex(*encoded["range"], name=name)
     if kind == "category":
-        categories = decode_labels(decoder, told["categories"])
+        categories = decode_labels(decoder, encoded["categories"])
         return pd.CategoricalIndex(
-            pd.Categorical.from_codes(told["codes"], categories=categories, ordered=told["ordered"]), name=name
+            pd.Categorical.from_codes(encoded["codes"], categories=categories, ordered=encoded["ordered"]), name=name
         )
     if kind == "interval":
-        left, right = (decode_labels(decoder, end) for end in told["ends"])
-        return pd.IntervalIndex.from_arrays(left, right, closed=told["closed"], name=name)
+        left, right = (decode_labels(decoder, end) for end in encoded["ends"])
+        return pd.IntervalIndex.from_arrays(left, right, closed=encoded["closed"], name=name)
     if kind == "period":
-        return pd.PeriodIndex.from_ordinals(told["values"], freq=told["freq"], name=name)
+        return pd.PeriodIndex.from_ordinals(encoded["values"], freq=encoded["freq"], name=name)
     if kind == "moments":
-        return _moments(decoder, told, name)
-    values = [decoder.decode(value) for value in told["values"]]
-    return pd.Index(values, dtype=told["dtype"], name=name, tupleize_cols=False)
+        return _moments(decoder, encoded, name)
+    values = [decoder.decode(value) for value in encoded["values"]]
+    return pd.Index(values, dtype=encoded["dtype"], name=name, tupleize_cols=False)
 
 
 def _pandas() -> Any:
-    # As Any: the stubs of pandas do not know half of what is asked here.
+    # As Any, because the type stubs of pandas lack much of what is used here.
     import pandas as pd
 
     return pd
 
 
-def _moments(decoder: Decoder, told: dict[str, Any], name: Any) -> Any:
+def _moments(decoder: Decoder, encoded: dict[str, Any], name: Any) -> Any:
     import numpy as np
     import pandas as pd
 
-    values = np.array(told["values"], "i8").view(f"{told['dtype'][1]}8[{told['unit']}]")
+    values = np.array(encoded["values"], "i8").view(f"{encoded['dtype'][1]}8[{encoded['unit']}]")
     index: Any = (
         pd.DatetimeIndex(values, name=name) if values.dtype.kind == "M" else pd.TimedeltaIndex(values, name=name)
     )
-    if told["zone"] is not None:
-        index = index.tz_localize("UTC").tz_convert(decode_zone(decoder, told["zone"]))
-    index.freq = told["freq"]
+    if encoded["zone"] is not None:
+        index = index.tz_localize("UTC").tz_convert(decode_zone(decoder, encoded["zone"]))
+    index.freq = encoded["freq"]
     return index
 
 
 def encode_dtype(dtype: Any) -> str:
-    """A dtype by the name that pandas makes it from."""
-    # The name of the string dtype does not say where it keeps its strings.
+    """The name of a dtype from which pandas can create it."""
+    # The name of the string dtype does not include its storage.
     return f"string[{dtype.storage}]" if dtype.name == "string" and hasattr(dtype, "storage") else str(dtype)
