@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from kaleyard.config import Project
-from kaleyard.errors import Location, StepError, from_dict
+from kaleyard.errors import Location, StepError, StepTimeoutError, from_dict
 from kaleyard.pipeline import Pipeline, Settings, Step
 from kaleyard.runtime.contract import FAILURE_FILE
 
-__all__ = ["Executor", "StepTask", "log_tail", "reported_failure"]
+__all__ = ["Executor", "StepTask", "log_tail", "reported_failure", "timeout_failure", "unreported_failure"]
 
 _TAIL = 20  # lines of the log in a message
 
@@ -83,6 +83,19 @@ def reported_failure(task: StepTask) -> StepError | None:
         return from_dict(json.loads((task.output_file.with_name(FAILURE_FILE)).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
+
+
+def unreported_failure(task: StepTask, problem: str, kind: type[StepError] = StepError) -> StepError:
+    """The error for a step that ended without reporting a reason, with the end of its log."""
+    tail = log_tail(task)
+    log_end = f"; the end of its log:\n{tail}" if tail else ""
+    return kind(f"{problem}{log_end}", place=task.place, fix=f"See its log: {task.log}")
+
+
+def timeout_failure(task: StepTask, place: Location) -> StepTimeoutError:
+    """The error for a step that exceeded its time limit."""
+    fix = "Set a longer --timeout, or split the step."
+    return StepTimeoutError(f"the step ran longer than {task.timeout:g} s", place=place, fix=fix)
 
 
 def log_tail(task: StepTask) -> str:

@@ -281,7 +281,7 @@ def test_no_process_and_no_folder_stays(project: Path, how: signal.Signals | Non
         time.sleep(1.0 if how else 0.0)
         if how:
             family = {p.pid: p for p in psutil.Process(process.pid).children(recursive=True)}
-            assert any("kernelserver" in " ".join(p.cmdline()) for p in family.values())
+            assert any("kernel_server" in " ".join(p.cmdline()) for p in family.values())
             process.send_signal(how)
         process.wait(30)
         until(lambda: not [p for p in family.values() if p.is_running() and p.status() != psutil.STATUS_ZOMBIE])

@@ -24,10 +24,10 @@ import psutil
 
 from kaleyard.compiler.content_key import key_of
 from kaleyard.config import Project
-from kaleyard.errors import ExternalError, KernelDiedError, Location, StepError, StepStoppedError, StepTimeoutError
+from kaleyard.errors import ExternalError, KernelDiedError, Location, StepError, StepStoppedError
 from kaleyard.execution.executors.container_engine import Engine, find_engine
 from kaleyard.execution.executors.container_security import Sandbox, confinement, memory_limit
-from kaleyard.execution.task import StepTask, log_tail, reported_failure
+from kaleyard.execution.task import StepTask, log_tail, reported_failure, timeout_failure, unreported_failure
 from kaleyard.pipeline import Pipeline, Step
 from kaleyard.runtime.contract import CELLS_VARIABLE, COMMAND, STEP_FOLDER
 from kaleyard.runtime.step_failure import out_of_memory
@@ -220,11 +220,7 @@ class ContainerExecutor:
         place = failure.place if failure else task.place
         code = int(state.get("ExitCode", _NOTHING_RAN))
         if timed_out:
-            raise StepTimeoutError(
-                f"the step ran longer than {task.timeout:g} s",
-                place=place,
-                fix="Set a longer --timeout, or split the step.",
-            )
+            raise timeout_failure(task, place)
         if not code:
             return
         if self._stopped.is_set():
@@ -239,16 +235,13 @@ class ContainerExecutor:
 
 def _ending(task: StepTask, code: int) -> StepError:
     """The error for a container that ended without reporting a reason."""
-    tail = log_tail(task)
-    log_end = f"; the end of its log:\n{tail}" if tail else ""
-    fix = f"See its log: {task.log}"
     if code <= _SIGNALLED:
-        return StepError(f"the step's container exited with code {code}{log_end}", place=task.place, fix=fix)
+        return unreported_failure(task, f"the step's container exited with code {code}")
     try:
         name = signal.Signals(code - _SIGNALLED).name
     except ValueError:
         name = f"signal {code - _SIGNALLED}"
-    return KernelDiedError(f"the step's container was killed by {name}{log_end}", place=task.place, fix=fix)
+    return unreported_failure(task, f"the step's container was killed by {name}", KernelDiedError)
 
 
 def _owner() -> str:

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from kaleyard.config import Project
-from kaleyard.errors import ExternalError, StepError, StepStoppedError, StepTimeoutError
+from kaleyard.errors import ExternalError, StepError, StepStoppedError
 from kaleyard.execution.executors.step_process import Job, StepProcess, start_process
 from kaleyard.execution.prewarm.fork_servers import KernelServer, StepServer, cold_reason
-from kaleyard.execution.task import StepTask, log_tail, reported_failure
+from kaleyard.execution.task import StepTask, reported_failure, timeout_failure, unreported_failure
 from kaleyard.pipeline import Pipeline, Step
 from kaleyard.runtime.contract import CELLS_VARIABLE
 
@@ -89,11 +89,7 @@ class ProcessExecutor:
             with self._lock:
                 self._running.discard(process)
         if timed_out:
-            raise StepTimeoutError(
-                f"the step ran longer than {task.timeout:g} s",
-                place=_failure(task).place,
-                fix="Set a longer --timeout, or split the step.",
-            )
+            raise timeout_failure(task, _failure(task).place)
         if self._stopped and process.returncode:
             raise StepStoppedError("the step was stopped", place=_failure(task).place)
         if process.returncode:
@@ -151,6 +147,4 @@ def _failure(task: StepTask, code: int | None = None) -> StepError:
     ending = (
         f"was killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exited with code {code}"
     )
-    tail = log_tail(task)
-    log_end = f"; the end of its log:\n{tail}" if tail else ""
-    return StepError(f"the step's process {ending}{log_end}", place=task.place, fix=f"See its log: {task.log}")
+    return unreported_failure(task, f"the step's process {ending}")
