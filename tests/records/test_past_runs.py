@@ -121,7 +121,7 @@ def test_a_name_that_means_no_run_or_several_says_so(made: tuple[Path, list[Run]
     for name in ("nothing", "other/latest", "", "small/"):
         with pytest.raises(UsageError, match="there is no run"):
             kaleyard.compare_runs(name, folder=root)
-    with pytest.raises(UsageError, match=f"may be any of 3 runs: small/{done[-1].id}"):
+    with pytest.raises(UsageError, match=f"matches 3 runs: small/{done[-1].id}"):
         kaleyard.compare_runs(done[0].id[:2], folder=root)
     with pytest.raises(UsageError, match="named twice"):
         kaleyard.compare_runs("latest", done[-1].id, folder=root)

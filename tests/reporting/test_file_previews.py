@@ -204,18 +204,18 @@ def test_nothing_is_written_outside_the_project(tmp_path: Path) -> None:
     assert not (root / ".git").exists()
     assert told.notes() == [
         "wrote inner/x.txt to the project",
-        "not written: ../above.txt, a/../../b.txt: it lies outside the project",
-        "not written: out/x.txt: its folder is a link that leads out of the project",
-        "not written: link.txt, dangling.txt: it is a link that leads out of the project",
-        "not written: .git/hooks/pre-commit: .git is no place for a notebook's files",
-        "not written: .kaleyard/written-files.json: .kaleyard is no place for a notebook's files",
+        "not written: ../above.txt, a/../../b.txt: it is outside the project",
+        "not written: out/x.txt: its folder is a link to outside the project",
+        "not written: link.txt, dangling.txt: it is a link to outside the project",
+        "not written: .git/hooks/pre-commit: notebooks may not write to .git",
+        "not written: .kaleyard/written-files.json: notebooks may not write to .kaleyard",
     ]
 
 
 def test_an_absolute_path_is_not_written(tmp_path: Path) -> None:
     run = make(tmp_path, one={})
     run.steps["one"].files = [WrittenFile(str(tmp_path / "x.txt"), 1, "")]
-    assert deliver(run, Project(tmp_path)).refused == {str(tmp_path / "x.txt"): "it lies outside the project"}
+    assert deliver(run, Project(tmp_path)).refused == {str(tmp_path / "x.txt"): "it is outside the project"}
 
 
 def test_a_link_of_the_users_within_the_project_stays_a_link(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_what_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path, monke
     told = deliver(run, Project(tmp_path))
     assert content(tmp_path) == {"file": b"mine", "fine.txt": b"fine"}
     assert set(told.failed) == {"file/x.txt", "bent.txt", "gone.txt"}
-    assert "is not as the step wrote it" in told.failed["bent.txt"]
+    assert "has changed since the step wrote it" in told.failed["bent.txt"]
     assert f"could not be written: gone.txt: No such file or directory; it is in {run.files_folder}" in told.notes()
 
     def full(source: Path, target: Path, sha256: str) -> None:
@@ -253,7 +253,7 @@ def test_a_ledger_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     told = put(tmp_path, one={"a.txt": b"1"})
     assert told.written == ["a.txt"]
     assert LEDGER in told.failed
-    assert "the next run takes what this one wrote for yours" in told.notes()[-1]
+    assert "the next run will treat this run's files as yours" in told.notes()[-1]
 
 
 def test_steps_that_are_not_done_give_nothing(tmp_path: Path) -> None:

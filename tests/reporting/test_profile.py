@@ -51,7 +51,7 @@ def test_the_table_names_the_longest_step_and_its_phase(done: Run) -> None:
     assert lines[1].split() == ["seconds", *MEANINGS]
     assert [line.split()[0] for line in lines[2:5]] == ["cells", "saves", "takes"]
     assert lines[5].split()[0] == "all"
-    assert re.fullmatch(r"longest: (cells|saves), most of it (cells|save|kernel) \(.+\)", lines[-1])
+    assert re.fullmatch(r"slowest step: (cells|saves), mostly (cells|save|kernel) \(.+\)", lines[-1])
 
 
 def test_the_report_draws_the_phases(done: Run) -> None:

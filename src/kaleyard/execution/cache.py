@@ -1,7 +1,7 @@
-"""Outputs of steps kept by key: whether a step has to run at all, and what it gave when it last did.
+"""The cache of step outputs, by cache key: a step whose key is here does not run again.
 
-An entry is made whole before it is in force; its values are checked against their digests whenever they are used, so
-a damaged entry is seen, told and made again.
+An entry is complete before it becomes current. Its values are checked against their digests on every use, so a
+damaged entry is detected, reported and replaced.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HOUR = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A kept value: file name (in the entry's values/), format, digest, size in bytes, and the format's own words."""
+    """A cached value: file name (in the entry's values/), format, digest, size in bytes, and the format's own data."""
 
     file: str
     format: str
@@ -41,7 +41,7 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class CacheEntry:
-    """What a step gave: values and metrics by name. `guard` names the inputs it was seen not to change in place."""
+    """The outputs of a step: values and metrics by name. `guard` lists the inputs checked not to change in place."""
 
     key: str
     folder: Path
@@ -51,22 +51,22 @@ class CacheEntry:
 
 
 class CorruptEntryError(Exception):
-    """An entry that is not as it was made; it is not in force any more."""
+    """A cache entry is damaged; it is no longer current."""
 
 
 class Cache:
-    """The kept outputs below one folder: `<key>/<name>/` holds an entry, `<key>/current` names the one in force.
+    """The cached outputs in one folder: `<key>/<name>/` holds an entry, `<key>/current` names the current one.
 
-    An entry in force is never changed, and one that is not any more stays for an hour: other runs may be reading it.
+    Entries are never changed. A replaced entry stays for an hour, because other runs may still be reading it.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def find(self, key: str, guard: Sequence[str] = ()) -> CacheEntry | None:
-        """The entry for `key`, its values checked; None if there is none, or it did not watch these inputs.
+        """The entry for `key`, its values checked; None if there is none, or if it did not check these inputs.
 
-        Raises CorruptEntryError for one that is damaged; it is not in force any more then.
+        Raises CorruptEntryError if the entry is damaged; it is then no longer current.
         """
         current = self._folder(key) / _CURRENT
         try:
@@ -90,31 +90,31 @@ class Cache:
         return entry if set(guard) <= set(entry.guard) else None
 
     def keep(self, key: str, files: Mapping[str, Path], values: Mapping[str, tuple[Value, Path]], **more: Any) -> None:
-        """Keep a step's outputs under `key`; `files` are notebook, page and log, `more` goes to entry.json.
+        """Store a step's outputs under `key`; `files` are notebook, page and log, `more` goes to entry.json.
 
-        Raises ExternalError if the cache cannot be written: an entry is in force whole or not at all.
+        Raises ExternalError if the cache cannot be written; an incomplete entry never becomes current.
         """
-        folder, made = self._folder(key), None
+        folder, entry = self._folder(key), None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            made = Path(tempfile.mkdtemp(prefix="entry-", dir=folder))
-            (made / "values").mkdir()
+            entry = Path(tempfile.mkdtemp(prefix="entry-", dir=folder))
+            (entry / "values").mkdir()
             for value, path in values.values():
-                place_copy(path, made / "values" / value.file)
+                place_copy(path, entry / "values" / value.file)
             for name, path in files.items():
                 if path.is_file():
-                    place_copy(path, made / name)
+                    place_copy(path, entry / name)
             data = {"key": key, "values": {n: asdict(v) for n, (v, _) in values.items()}, **more}
-            (made / "entry.json").write_text(json.dumps(data), encoding="utf-8")
-            atomic_write(folder / _CURRENT, made.name)
-            self._clear(folder, made)
+            (entry / "entry.json").write_text(json.dumps(data), encoding="utf-8")
+            atomic_write(folder / _CURRENT, entry.name)
+            self._clear(folder, entry)
         except OSError as error:
-            # What there is of it would only fill the disk.
-            if made is not None:
-                shutil.rmtree(made, ignore_errors=True)
+            # An incomplete entry would only fill the disk.
+            if entry is not None:
+                shutil.rmtree(entry, ignore_errors=True)
             raise ExternalError(
                 f"{self.root} cannot be written: {error.strerror}",
-                fix="Free the disk, or set cache in [tool.kaleyard].",
+                fix="Free disk space, or set another folder: `cache` in [tool.kaleyard].",
             ) from error
 
     def _corrupt(self, key: str) -> CorruptEntryError:
@@ -124,7 +124,7 @@ class Cache:
 
     @staticmethod
     def _clear(folder: Path, current: Path) -> None:
-        """Remove what is not in force: earlier entries, and what killed runs left half-made."""
+        """Remove entries that are not current: replaced ones, and incomplete ones of killed runs."""
         for path in folder.iterdir():
             if path != current and path.is_dir() and path.stat().st_mtime < time.time() - _HOUR:
                 shutil.rmtree(path, ignore_errors=True)
@@ -134,7 +134,7 @@ class Cache:
 
 
 def place_copy(source: Path, target: Path) -> None:
-    """The same content at another place: hard links where the disk can, copies where not."""
+    """Copy a file or folder: by hard links where the file system has them."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if source.is_dir():
         shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a step runs in on this machine: the interpreter and the versions of the packages it uses."""
+"""The environment of a step on this machine: the interpreter and the versions of the packages it uses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["environment_key"]
 def environment_key(step: Step, project: Project) -> str:
     """The key of the interpreter and of the installed packages the step uses, by name and version.
 
-    With a lock file these are the step's packages and all they need; without one, everything installed.
+    With a lock file, these are the step's packages and their dependencies; without one, all installed packages.
     """
     lock = _lock(project)
     versions = installed.versions()
@@ -28,10 +28,10 @@ def environment_key(step: Step, project: Project) -> str:
         try:
             names = sorted(step_distributions(step, lock))
         except ProjectError:
-            # A package that is not locked: the step may still run here, with all that is installed as its key.
+            # A package is not locked. The step can still run here, so the key covers all installed packages.
             names = sorted(versions)
-    told = [f"{n}=={versions[n]}" for n in names if n in versions and n != "kaleyard"]
-    return key_of(platform.python_version(), sys.platform, platform.machine(), *told)
+    requirements = [f"{n}=={versions[n]}" for n in names if n in versions and n != "kaleyard"]
+    return key_of(platform.python_version(), sys.platform, platform.machine(), *requirements)
 
 
 @cache

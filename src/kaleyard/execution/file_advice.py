@@ -1,4 +1,4 @@
-"""What to do about a file that a step's code did not find."""
+"""Advice for a step whose code did not find a file."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _NO_FILE = re.compile(r"No such file or directory: '([^']+)'")
 
 
 def missing_file_advice(error: CellError, step: Step, run: Run, project: Project) -> str:
-    """What makes the file that the cell did not find one that the step has; "" if the error is another."""
-    named = _NO_FILE.search(error.evalue) if error.ename == "FileNotFoundError" else None
-    if named is None:
+    """How to give the step the file that its cell did not find; "" if the error is about something else."""
+    match = _NO_FILE.search(error.evalue) if error.ename == "FileNotFoundError" else None
+    if match is None:
         return ""
-    path = posixpath.normpath(posixpath.join(PurePosixPath(step.notebook).parent.as_posix(), named[1]))
-    makers = [s.name for s in run.steps.values() if any(f.path == path for f in s.files)]
-    if makers:
+    path = posixpath.normpath(posixpath.join(PurePosixPath(step.notebook).parent.as_posix(), match[1]))
+    writers = [s.name for s in run.steps.values() if any(f.path == path for f in s.files)]
+    if writers:
         return (
-            f"Step {makers[-1]} wrote {path}, and the code does not show that this step reads it: name it by a literal "
-            "path in both steps, or hand it on as a value: `path = Path(...)`."
+            f"Step {writers[-1]} wrote {path}, but the code does not show that this step reads it. Use a literal path "
+            "in both steps, or pass the path as a value: `path = Path(...)`."
         )
     if (project.root / path).is_file():
         return (
-            f"The project has {path}, and the code does not show that this step reads it: name it by a literal path, "
-            f'or declare it: files = ["{path}"] in [tool.kaleyard].'
+            f"The project has {path}, but the code does not show that this step reads it. Use a literal path, "
+            f'or declare the file: `files = ["{path}"]` in [tool.kaleyard].'
         )
     return ""

@@ -1,7 +1,7 @@
-"""The files that a run's steps wrote, put where the notebook would have put them: in the project.
+"""Copies the files that a run's steps wrote to the project, where the notebook would have written them.
 
-Nothing of the user's is overwritten or removed. What Kaleyard wrote itself it may write again, while it is still as it
-was written: a ledger in the project's `.kaleyard` folder says what that is.
+The user's own files are never overwritten or removed. Kaleyard replaces a file only if it wrote the file itself and
+nobody has changed it since; a ledger in the project's `.kaleyard` folder records what it wrote.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from kaleyard.runtime.result_files import WrittenFile
 __all__ = ["LEDGER", "DeliveringReporter", "Delivery", "deliver"]
 
 LEDGER = ".kaleyard/written-files.json"
-_OURS = (".git", ".kaleyard")  # folders of the project's root that are no place for a notebook's files
-_PIECE = 1 << 20
+_PROTECTED = (".git", ".kaleyard")  # folders in the project's root that notebooks may not write to
+_CHUNK = 1 << 20
 
 
 @dataclass(slots=True)
 class Delivery:
-    """What became of each file, by its path from the project's root; `same` were there already with that content.
+    """The outcome for each file, by its path from the project's root; `same` files already had that content.
 
-    `kept` are the user's own, left as they are. `refused` and `failed` say why the file is not there.
+    `kept` files are the user's own, left unchanged. `refused` and `failed` say why a file was not written.
     """
 
     written: list[str] = field(default_factory=list)
@@ -45,37 +45,37 @@ class Delivery:
     failed: dict[str, str] = field(default_factory=dict)
 
     def notes(self) -> list[str]:
-        """All that is worth telling, a line each."""
+        """The outcome as lines for the user."""
         lines = [f"wrote {some_of(self.written)} to the project"] if self.written else []
         lines += [f"kept yours: {some_of(self.kept)}"] if self.kept else []
-        for told, word in ((self.refused, "not written"), (self.failed, "could not be written")):
+        for problems, word in ((self.refused, "not written"), (self.failed, "could not be written")):
             reasons: dict[str, list[str]] = {}
-            for path, reason in told.items():
+            for path, reason in problems.items():
                 reasons.setdefault(reason, []).append(path)
             lines += [f"{word}: {some_of(paths)}: {reason}" for reason, paths in reasons.items()]
         return lines
 
 
 class DeliveringReporter:
-    """Delivers a run's files when the run is over, and tells another reporter all there is to tell."""
+    """Passes events on to another reporter, and delivers the run's files when the run has finished."""
 
     def __init__(self, inner: Reporter, project: Project) -> None:
         self._inner, self._project = inner, project
 
     def started(self, run: Run) -> None:
-        """As it is."""
+        """Pass the event on."""
         self._inner.started(run)
 
     def changed(self, step: StepRun) -> None:
-        """As it is."""
+        """Pass the event on."""
         self._inner.changed(step)
 
     def tick(self) -> None:
-        """As it is."""
+        """Pass the event on."""
         self._inner.tick()
 
     def finished(self, run: Run) -> None:
-        """The files are delivered, and what became of them is among the run's notes."""
+        """Deliver the files and add the outcome to the run's notes."""
         notes = deliver(run, self._project).notes()
         if notes:
             run.notes += notes
@@ -83,21 +83,20 @@ class DeliveringReporter:
                 run.save()
                 write_report(run)
             except ExternalError as error:
-                # What was delivered may have filled the disk; the run as it was before is there, whole.
+                # The delivered files may have filled the disk. The earlier run.json and report are still complete.
                 run.notes.append(error.what)
         self._inner.finished(run)
 
 
 def deliver(run: Run, project: Project) -> Delivery:
-    """Write the files of the steps that are done to the project. What cannot be written is told, never raised."""
+    """Copy the files of completed steps to the project. Files that cannot be written are reported, not raised."""
     ledger, delivery = _Ledger(project.root / LEDGER), Delivery()
-    places = run.files
-    # Of two steps that wrote one path, the later one's counts.
+    sources = run.files
+    # If two steps wrote the same path, the later step's file counts.
     files = {f.path: f for s in run.steps.values() if s.state in ("done", "cached") for f in s.files}
     for path, file in files.items():
         try:
-            target = _target(project.root, path)
-            _deliver_one(file, places[path], target, ledger, delivery)
+            _deliver_one(file, sources[path], _target(project.root, path), ledger, delivery)
         except _RefusedError as error:
             delivery.refused[path] = str(error)
         except OSError as error:
@@ -107,44 +106,44 @@ def deliver(run: Run, project: Project) -> Delivery:
 
 
 def _target(root: Path, path: str) -> Path:
-    """Where the file goes, its folder resolved. Raises _RefusedError for a place that is none of the project's."""
+    """The path to write to, its folder resolved. Raises _RefusedError for a path outside the project."""
     pure = PurePosixPath(path)
     if pure.is_absolute() or ".." in pure.parts or not pure.name or "\0" in path or Path(path).drive:
-        raise _RefusedError("it lies outside the project")
+        raise _RefusedError("it is outside the project")
     root = root.resolve()
     try:
         folder = (root / pure).parent.resolve()
-    except RuntimeError as error:  # what Python before 3.13 raises for links that lead in a circle
-        raise _RefusedError("its folder is a link that leads nowhere") from error
+    except RuntimeError as error:  # raised by Python before 3.13 for circular links
+        raise _RefusedError("its folder is a circular link") from error
     if not folder.is_relative_to(root):
-        raise _RefusedError("its folder is a link that leads out of the project")
+        raise _RefusedError("its folder is a link to outside the project")
     target = folder / pure.name
     first = target.relative_to(root).parts[0]
-    if first.lower() in _OURS:  # some disks take .GIT for .git
-        raise _RefusedError(f"{first} is no place for a notebook's files")
+    if first.lower() in _PROTECTED:  # case-insensitive file systems take .GIT for .git
+        raise _RefusedError(f"notebooks may not write to {first}")
     if target.is_symlink() and not Path(os.path.realpath(target)).is_relative_to(root):
-        raise _RefusedError("it is a link that leads out of the project")
+        raise _RefusedError("it is a link to outside the project")
     return target
 
 
 def _deliver_one(file: WrittenFile, source: Path, target: Path, ledger: _Ledger, delivery: Delivery) -> None:
     before = _state(target)
     if before:
-        found = _sha256(target) if target.is_file() else None
-        if found == file.sha256:
+        digest = _sha256(target) if target.is_file() else None
+        if digest == file.sha256:
             delivery.same.append(file.path)
             return
-        # A link is the user's own, whatever it leads to.
-        if found is None or found != ledger.known.get(file.path) or target.is_symlink():
+        # A link is always the user's own.
+        if digest is None or digest != ledger.known.get(file.path) or target.is_symlink():
             delivery.kept.append(file.path)
             return
     target.parent.mkdir(parents=True, exist_ok=True)
-    spare = target.with_name(f".kaleyard-{secrets.token_hex(8)}.part")
+    temporary = target.with_name(f".kaleyard-{secrets.token_hex(8)}.part")
     try:
-        _copy(source, spare, file.sha256)
-        written = _replace(spare, target, before) if before else _place(spare, target)
+        _copy(source, temporary, file.sha256)
+        written = _replace(temporary, target, before) if before else _create(temporary, target)
     finally:
-        spare.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     if written:
         ledger.known[file.path] = file.sha256
         delivery.written.append(file.path)
@@ -153,46 +152,46 @@ def _deliver_one(file: WrittenFile, source: Path, target: Path, ledger: _Ledger,
 
 
 def _copy(source: Path, target: Path, sha256: str) -> None:
-    """Copy, never link: the run's file may be the cache's too, and the user's edits belong to neither."""
+    """Copy without hard links: the user's edits must not change the file in the run or in the cache."""
     digest = hashlib.sha256()
     with source.open("rb") as reader, target.open("xb") as writer:
-        while piece := reader.read(_PIECE):
-            digest.update(piece)
-            writer.write(piece)
+        while chunk := reader.read(_CHUNK):
+            digest.update(chunk)
+            writer.write(chunk)
     if digest.hexdigest() != sha256:
-        raise OSError(f"{source} is not as the step wrote it")
+        raise OSError(f"{source} has changed since the step wrote it")
 
 
-def _replace(spare: Path, target: Path, before: tuple[int, ...]) -> bool:
-    """Give the spare the name of what we wrote earlier, unless the user has changed that just now."""
-    shutil.copymode(target, spare)
+def _replace(temporary: Path, target: Path, before: tuple[int, ...]) -> bool:
+    """Replace a file that Kaleyard wrote earlier, unless the user has changed it in the meantime."""
+    shutil.copymode(target, temporary)
     if _state(target) != before:
         return False
-    spare.replace(target)
+    temporary.replace(target)
     return True
 
 
-def _place(spare: Path, target: Path) -> bool:
-    """Give the spare its name, unless something has it by now."""
+def _create(temporary: Path, target: Path) -> bool:
+    """Move the file to its path, unless there is a file by now."""
     try:
-        os.link(spare, target)
+        os.link(temporary, target)
     except FileExistsError:
         return False
     except OSError:
-        # Not every disk has hard links.
+        # The file system has no hard links.
         if _state(target):
             return False
-        spare.replace(target)
+        temporary.replace(target)
     return True
 
 
 def _state(path: Path) -> tuple[int, ...]:
-    """What changes whenever the file does; nothing if there is none."""
+    """What changes whenever the file does; empty if there is no file."""
     try:
-        told = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return ()
-    return told.st_ino, told.st_size, told.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _sha256(path: Path) -> str:
@@ -201,13 +200,13 @@ def _sha256(path: Path) -> str:
 
 
 class _RefusedError(Exception):
-    """A place where nothing is written, whatever is there."""
+    """A path that is never written to."""
 
 
 class _Ledger:
-    """What Kaleyard wrote to the project, path by path: the digest of the content it wrote last.
+    """The digest of what Kaleyard last wrote to the project, by path.
 
-    One that cannot be read knows nothing: then every file that is there is the user's.
+    If it cannot be read it is empty: every existing file then counts as the user's.
     """
 
     def __init__(self, path: Path) -> None:
@@ -215,7 +214,7 @@ class _Ledger:
         self._before = dict(self.known)
 
     def save(self, delivery: Delivery) -> None:
-        """Write it if there is something new. What is in it by now from another run stays."""
+        """Save new entries. Entries that another run has added in the meantime are kept."""
         new = {path: sha256 for path, sha256 in self.known.items() if self._before.get(path) != sha256}
         if not new:
             return
@@ -223,7 +222,7 @@ class _Ledger:
         try:
             atomic_write(self.path, json.dumps({"version": 1, "files": known}, indent=1, sort_keys=True) + "\n")
         except OSError as error:
-            delivery.failed[LEDGER] = f"{error.strerror or error}; the next run takes what this one wrote for yours"
+            delivery.failed[LEDGER] = f"{error.strerror or error}; the next run will treat this run's files as yours"
 
 
 def _read(path: Path) -> dict[str, str]:

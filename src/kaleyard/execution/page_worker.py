@@ -1,4 +1,4 @@
-"""Pages of executed notebooks, made by processes of their own while other steps run."""
+"""Renders executed notebooks as HTML pages, in separate processes while other steps run."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from kaleyard.execution.executors.step_process import Job, start_process
 
 __all__ = ["main", "make_page"]
 
-_PATIENCE = 600.0  # seconds; 5 MB of HTML take five
+_TIMEOUT = 600.0  # seconds; 5 MB of HTML take five
 
 
 def make_page(notebook: Path, target: Path, title: str) -> None:
-    """Write the page of an executed notebook. Raises OSError or `subprocess.TimeoutExpired` if it is not made."""
+    """Write the page of an executed notebook. Raises OSError or `subprocess.TimeoutExpired` if that fails."""
     log = target.with_suffix(".log")
     arguments = [str(notebook), str(target), title]
     process = start_process(Job("kaleyard.execution.page_worker", arguments, target.parent, log, dict(os.environ)))
-    if process.wait(_PATIENCE):
-        raise OSError(0, f"the page was not made; see {log}", str(target))
+    if process.wait(_TIMEOUT):
+        raise OSError(0, f"the page could not be rendered; see {log}", str(target))
     log.unlink(missing_ok=True)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make one page: NOTEBOOK TARGET TITLE."""
+    """Write one page: NOTEBOOK TARGET TITLE."""
     from kaleyard.runtime.notebook_page import write_page
 
     notebook, target, title = arguments

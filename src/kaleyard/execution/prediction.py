@@ -1,4 +1,4 @@
-"""What a run will probably have to do, told before its notebook is read: so that its helpers start while it is."""
+"""Predicts what a run has to do before its notebook is read, so that fork servers start in the meantime."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["RerunPrediction", "notebook_modules", "step_modules"]
 
 @dataclass(frozen=True, slots=True)
 class RerunPrediction:
-    """The guess for a run of `notebook` with `parameters` (as given by the user).
+    """Predicts a run of `notebook` with `parameters` (as the user typed them).
 
-    It is wrong where something else has changed, such as a module: the run is slower then, and no other.
+    The prediction is wrong if something else has changed, such as a module: the run is then only slower.
     """
 
     project: Project
@@ -31,7 +31,7 @@ class RerunPrediction:
     parameters: Any
 
     def guess(self) -> Literal["all", "some", "nothing"]:
-        """How much of the pipeline will run: it never ran here, it has changed, or it has not."""
+        """How much of the pipeline will run: "all" if it never ran here, "some" if it changed, else "nothing"."""
         try:
             known = json.loads(self._file().read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -39,7 +39,7 @@ class RerunPrediction:
         return "nothing" if known == self._state() else "some"
 
     def remember(self) -> None:
-        """Note that this has run to its end. That it cannot be noted is no harm."""
+        """Record that this run has completed. If that fails, the next prediction is only less accurate."""
         try:
             self._file().parent.mkdir(parents=True, exist_ok=True)
             atomic_write(self._file(), json.dumps(self._state()))
@@ -59,7 +59,7 @@ class RerunPrediction:
 
 
 def notebook_modules(notebook: Path, project: Project) -> list[str]:
-    """The installed modules that a notebook's cells import, before it is read as a pipeline."""
+    """The installed modules that a notebook's cells import, without reading it as a pipeline."""
     try:
         cells = read_notebook(notebook, notebook.name).code_cells
     except KaleyardError:
@@ -71,15 +71,15 @@ def notebook_modules(notebook: Path, project: Project) -> list[str]:
 def step_modules(pipeline: Pipeline, project: Project) -> dict[str, list[str]]:
     """The installed modules that each step's cells import, by the step's name."""
     own: dict[tuple[str, ...], set[str]] = {}
-    found = {}
+    modules = {}
     for step in pipeline.steps:
         if step.module_path not in own:
             own[step.module_path] = _own([project.root / p for p in step.module_path])
         sources = (c.source for c in (*step.setup, *step.late_setup, *step.cells) if c.kind == "code")
-        found[step.name] = modules_of(sources, own[step.module_path])
-    return found
+        modules[step.name] = modules_of(sources, own[step.module_path])
+    return modules
 
 
 def _own(folders: Iterable[Path]) -> set[str]:
-    """Top-level names in these folders: they come before what is installed, and only a kernel may import them."""
+    """The top-level modules in these folders: user code that shadows installed modules and only kernels import."""
     return {path.stem for folder in folders if folder.is_dir() for path in folder.iterdir()}

@@ -1,4 +1,4 @@
-"""Runs that lie in the runs folder: listed, found by a short name, their logs read."""
+"""The runs in the runs folder: list them, find one by a short name, read its logs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from kaleyard.reporting.console import error_lines
 
 __all__ = ["find_run", "list_runs", "past_run", "run_logs"]
 
-_STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")  # as the runner names folders
+_STAMP = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")  # as the scheduler names folders
 _LATEST = "latest"
 _AGAIN = "Run the pipeline again."
-_NAMED = 5  # runs that a message names
-_FIX = "`kaleyard runs` lists them; a run is RUN, the beginning of it, PIPELINE/RUN, PIPELINE/latest or latest."
+_MOST_NAMED = 5  # runs in a message
+_FIX = "List runs with `kaleyard runs`. Name one as RUN (or its beginning), PIPELINE/RUN, PIPELINE/latest or latest."
 
 
 def list_runs(project: Project, pipeline: str | None = None, limit: int | None = None) -> History:
@@ -36,37 +36,38 @@ def list_runs(project: Project, pipeline: str | None = None, limit: int | None =
 
 
 def past_run(run: Run) -> PastRun:
-    """A run of this machine in the form that all runs share."""
+    """A run on this machine in the form that local and remote runs share."""
     digests = {f"{step.name}.{a.name}": a.sha256 for step in run.steps.values() for a in step.artifacts}
     return PastRun(
         run.id, run.pipeline, "local", run.state, run.started, run.seconds, run.parameters, run.metrics, digests
     )
 
 
-def find_run(project: Project, told: str) -> Run:
-    """The run that `told` names: its id, the beginning of it, PIPELINE/RUN, `latest`, PIPELINE/latest, or its folder.
+def find_run(project: Project, name: str) -> Run:
+    """The run that `name` refers to: its id or the beginning of it, PIPELINE/RUN, PIPELINE/latest, latest, or a folder.
 
-    Raises UsageError if none or several are meant, ExternalError if its run.json cannot be read.
+    Raises UsageError if no run or several match, ExternalError if its run.json cannot be read.
     """
-    if (Path(told) / "run.json").is_file():
-        return load_run(Path(told).resolve())
-    pipeline, _, name = told.rpartition("/")
+    if (Path(name) / "run.json").is_file():
+        return load_run(Path(name).resolve())
+    pipeline, _, run_id = name.rpartition("/")
     folders = _folders(project, pipeline or None)
-    if name == _LATEST:
-        found = folders[:1]
+    if run_id == _LATEST:
+        matches = folders[:1]
     else:
-        found = [f for f in folders if f.name == name] or [f for f in folders if name and f.name.startswith(name)]
-    if not found:
-        raise UsageError(f"there is no run {told}", fix=_FIX)
-    if len(found) > 1:
-        meant = ", ".join(f"{f.parent.name}/{f.name}" for f in found[:_NAMED])
-        more = ", …" if len(found) > _NAMED else ""
-        raise UsageError(f"{told} may be any of {len(found)} runs: {meant}{more}", fix=_FIX)
-    return load_run(found[0])
+        matches = [f for f in folders if f.name == run_id]
+        matches = matches or [f for f in folders if run_id and f.name.startswith(run_id)]
+    if not matches:
+        raise UsageError(f"there is no run {name}", fix=_FIX)
+    if len(matches) > 1:
+        names = ", ".join(f"{f.parent.name}/{f.name}" for f in matches[:_MOST_NAMED])
+        more = ", …" if len(matches) > _MOST_NAMED else ""
+        raise UsageError(f"{name} matches {len(matches)} runs: {names}{more}", fix=_FIX)
+    return load_run(matches[0])
 
 
 def run_logs(run: Run, step: str | None = None) -> list[StepLog]:
-    """What the run's steps, or one of them, wrote. Raises UsageError for a step that is not there."""
+    """The logs of the run's steps, or of one step. Raises UsageError if there is no such step."""
     if step is not None and step not in run.steps:
         raise UsageError(f"run {run.pipeline}/{run.id} has no step {step}", fix=f"Its steps: {', '.join(run.steps)}.")
     return [_log(run, s) for s in run.steps.values() if step in (None, s.name)]
@@ -75,8 +76,8 @@ def run_logs(run: Run, step: str | None = None) -> list[StepLog]:
 def _log(run: Run, step: StepRun) -> StepLog:
     text = _read(run.folder / step.log) if step.log else ""
     notebook = run.folder / step.notebook if step.notebook else None
-    told = "\n".join(error_lines(step.error)) if step.error else ""
-    return StepLog(step.name, step.state, _printed(notebook) if notebook else "", text, told, notebook)
+    error = "\n".join(error_lines(step.error)) if step.error else ""
+    return StepLog(step.name, step.state, _printed(notebook) if notebook else "", text, error, notebook)
 
 
 def _printed(notebook: Path) -> str:
@@ -86,7 +87,7 @@ def _printed(notebook: Path) -> str:
         outputs = [o for cell in cells for o in cell.get("outputs", ()) if o["output_type"] == "stream"]
         return "".join("".join(o["text"]) for o in outputs)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ExternalError(f"{notebook} is no notebook: {error}", fix=_AGAIN) from error
+        raise ExternalError(f"{notebook} is not a notebook: {error}", fix=_AGAIN) from error
 
 
 def _read(path: Path) -> str:
@@ -97,17 +98,17 @@ def _read(path: Path) -> str:
 
 
 def _folders(project: Project, pipeline: str | None) -> list[Path]:
-    """The folders of runs, newest first by their names, which nobody has to open to sort."""
+    """The folders of runs, newest first. They are sorted by name, so that none has to be read."""
     try:
         parents = [p for p in project.runs_folder.iterdir() if p.is_dir() and pipeline in (None, p.name)]
-        found = [f for parent in parents for f in parent.iterdir() if (f / "run.json").is_file()]
+        folders = [f for parent in parents for f in parent.iterdir() if (f / "run.json").is_file()]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise ExternalError(
             f"{error.filename} cannot be read: {error.strerror}", fix="Make it readable, or set KALEYARD_RUNS."
         ) from error
-    return sorted(found, key=_age, reverse=True)
+    return sorted(folders, key=_age, reverse=True)
 
 
 def _age(folder: Path) -> tuple[str, int, str]:

@@ -1,4 +1,4 @@
-"""Runs a pipeline here: each step as soon as its inputs are there, none that need not run at all."""
+"""Runs a pipeline on this machine: each step as soon as its inputs are ready, or from the cache."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ __all__ = ["RunOptions", "Scheduler"]
 
 _TICK = 0.12
 _SAVE_EVERY = 1.0  # seconds
-_MOST = 32  # steps at once, unless the user says more
-_PER_PROCESSOR = 4
-_FREE = 0.25  # of the memory must be left for a step more than there are processors
+_MAX_STEPS = 32  # in parallel, unless the user sets `jobs`
+_STEPS_PER_PROCESSOR = 4
+_FREE_MEMORY = 0.25  # share that must be available to start more steps than there are processors
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run: steps at once, cache or not, steps that run even if cached, steps asked for, and time limits.
+    """How to run: parallel steps, cache or not, steps that run even if cached, selected steps, and time limits.
 
-    `jobs` None means as many as have room (see `_has_room`). `wanted` None means all; steps outside it are skipped
-    unless a wanted step needs their values.
+    `jobs` None means as many as have room (see `_has_room`). `wanted` None means all steps; others are skipped unless
+    a wanted step needs their values.
     """
 
     jobs: int | None = None
@@ -50,7 +50,7 @@ class RunOptions:
 
 @dataclass
 class Scheduler:
-    """One run of one pipeline. `run` never raises for a failed step: the `Run` says what became of each."""
+    """One run of one pipeline. `run` does not raise for a failed step: the `Run` holds the state of each."""
 
     pipeline: Pipeline
     project: Project
@@ -65,7 +65,7 @@ class Scheduler:
         self._saved = 0.0
 
     def run(self) -> Run:
-        """Run every step that has to, write the report, and tell what happened.
+        """Run every step that has to run, write the report, and return the run.
 
         Raises ExternalError if the runs folder cannot be written, before any step starts. KeyboardInterrupt stops
         all steps and is raised again once the report is written.
@@ -92,16 +92,16 @@ class Scheduler:
         return run
 
     def _gather_files(self, run: Run) -> None:
-        """Bring what the steps wrote together; of two that wrote one path, the later one's counts."""
-        places = run.files
+        """Copy what the steps wrote to `files/`; if two steps wrote the same path, the later step's file counts."""
+        targets = run.files
         for step in run.steps.values():
             folder = run.folder / "artifacts" / step.name / FILES / "files"
             try:
-                for file in (f for f in step.files if f.path in places):
-                    places[file.path].unlink(missing_ok=True)
-                    place_copy(folder / stored_path(file.path), places[file.path])
+                for file in (f for f in step.files if f.path in targets):
+                    targets[file.path].unlink(missing_ok=True)
+                    place_copy(folder / stored_path(file.path), targets[file.path])
             except OSError as error:
-                run.notes.append(f"the files of step {step.name} are in its artifacts only: {error}")
+                run.notes.append(f"step {step.name}: its files are only in {folder}: {error}")
 
     def _make_run(self) -> Run:
         now = datetime.now(UTC)
@@ -116,14 +116,14 @@ class Scheduler:
         return run
 
     def _run_steps(self, run: Run) -> None:
-        given = RunContext(self.pipeline, self.project, run, self.values, Cache(self.project.cache_folder))
+        context = RunContext(self.pipeline, self.project, run, self.values, Cache(self.project.cache_folder))
         waiting = self._skip_unwanted(run)
         running: dict[Future[None], StepRunner] = {}
         finishing: list[Future[None]] = []
         ready: dict[str, float] = {}
         began = time.monotonic()
-        pool = ThreadPoolExecutor(max_workers=self.options.jobs or _MOST, thread_name_prefix="step")
-        after = ThreadPoolExecutor(max_workers=1, thread_name_prefix="after")
+        pool = ThreadPoolExecutor(max_workers=self.options.jobs or _MAX_STEPS, thread_name_prefix="step")
+        finishers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="finish")
         try:
             while waiting or running:
                 self._skip_hopeless(run, waiting)
@@ -133,15 +133,15 @@ class Scheduler:
                     if not _has_room(len(running), self.options.jobs):
                         break
                     waiting.remove(name)
-                    work = StepRunner(given, self._steps[name], self.executor, self.options.timeout)
+                    runner = StepRunner(context, self._steps[name], self.executor, self.options.timeout)
                     run.steps[name].times["waiting"] = round(time.monotonic() - ready[name], 3)
                     forced = name in self.options.forced or not self.options.cache
-                    running[pool.submit(work.run, self.reporter.changed, forced=forced)] = work
+                    running[pool.submit(runner.run, self.reporter.changed, forced=forced)] = runner
                 done, _ = wait(running, timeout=_TICK, return_when=FIRST_COMPLETED)
                 for future in done:
-                    work = running.pop(future)
-                    self._finish(run, work.step.name, future)
-                    finishing.append(after.submit(work.finish))
+                    runner = running.pop(future)
+                    self._finish(run, runner.step.name, future)
+                    finishing.append(finishers.submit(runner.finish))
                 self.reporter.tick()
                 if self.options.run_timeout and time.monotonic() > began + self.options.run_timeout:
                     raise _TimeUpError(f"the run took longer than {self.options.run_timeout:g} s")  # noqa: TRY301
@@ -150,18 +150,18 @@ class Scheduler:
             raise
         finally:
             pool.shutdown(wait=True)
-            after.shutdown(wait=True)
+            finishers.shutdown(wait=True)
             for future in finishing:
                 future.result()
             run.notes += self.executor.notes()
 
     def _stop(self, run: Run, running: dict[Future[None], StepRunner], waiting: list[str], reason: str) -> None:
-        """Stop what runs and wait for it, so that no process is left, whatever ended the run."""
+        """Stop the running steps and wait for them, so that no process is left behind."""
         self.executor.stop()
         wait(running)
-        for future, work in running.items():
-            self._finish(run, work.step.name, future)
-            work.finish()
+        for future, runner in running.items():
+            self._finish(run, runner.step.name, future)
+            runner.finish()
         for name in waiting:
             self._end(run.steps[name], "stopped", reason)
         for step in run.steps.values():
@@ -182,7 +182,7 @@ class Scheduler:
             place = Location(self.pipeline.notebook, step=name)
             step.error = ExternalError(f"{error.strerror}: {error.filename}", place=place).to_dict()
             self._end(step, "failed", "")
-        # Long runs have long files: they are written now and then, and at the end.
+        # run.json of a long run is large: it is written at intervals, and at the end.
         if time.monotonic() > self._saved + _SAVE_EVERY:
             run.save()
             self._saved = time.monotonic()
@@ -195,13 +195,14 @@ class Scheduler:
         return all(run.steps[n].state in ("done", "cached") for n in self._upstream[name])
 
     def _skip_hopeless(self, run: Run, waiting: list[str]) -> None:
-        """Steps whose values cannot come any more are skipped; the others go on."""
+        """Skip steps whose inputs will not be produced; the others continue."""
         for name in list(waiting):
-            bad = [n for n in self._upstream[name] if run.steps[n].state in ("failed", "skipped", "stopped")]
-            if bad:
+            blocked_by = [n for n in self._upstream[name] if run.steps[n].state in ("failed", "skipped", "stopped")]
+            if blocked_by:
                 waiting.remove(name)
-                word = {"failed": "failed", "skipped": "was skipped", "stopped": "was stopped"}[run.steps[bad[0]].state]
-                self._end(run.steps[name], "skipped", f"{bad[0]} {word}")
+                state = run.steps[blocked_by[0]].state
+                reason = f"{blocked_by[0]} {'failed' if state == 'failed' else f'was {state}'}"
+                self._end(run.steps[name], "skipped", reason)
 
     def _skip_unwanted(self, run: Run) -> list[str]:
         if self.options.wanted is None:
@@ -209,34 +210,35 @@ class Scheduler:
         needed = self.options.wanted | {a for n in self.options.wanted for a in self.pipeline.ancestors(n)}
         for name in self.pipeline.names:
             if name not in needed:
-                self._end(run.steps[name], "skipped", "not asked for")
+                self._end(run.steps[name], "skipped", "not selected")
         return [n for n in self.pipeline.names if n in needed]
 
 
 def _has_room(running: int, jobs: int | None) -> bool:
-    """Whether another step may start: fewer than `jobs` run, or as many as the machine can take.
+    """Whether another step may start: fewer than `jobs` run, or, without `jobs`, the machine has room.
 
-    That is one per processor, and up to four, since steps wait for disks and networks as well, while memory is left.
+    It has room for one step per processor, and for up to four while memory is available, because steps also wait for
+    disks and networks.
     """
     if jobs is not None:
         return running < jobs
     processors = os.cpu_count() or 1
     if running < processors:
         return True
-    if running >= min(_PER_PROCESSOR * processors, _MOST):
+    if running >= min(_STEPS_PER_PROCESSOR * processors, _MAX_STEPS):
         return False
     import psutil
 
     memory = psutil.virtual_memory()
-    return bool(memory.available > _FREE * memory.total)
+    return bool(memory.available > _FREE_MEMORY * memory.total)
 
 
 class _TimeUpError(Exception):
-    """The run as a whole took too long."""
+    """The run exceeded its time limit."""
 
 
 def _new_folder(parent: Path, now: datetime) -> Path:
-    """A new folder named by the time; a number is added if another run of the same second has it."""
+    """Create a folder named after the time, with a number if another run started in the same second."""
     stamp = now.strftime("%Y%m%d-%H%M%S")
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -250,9 +252,9 @@ def _new_folder(parent: Path, now: datetime) -> Path:
     except OSError as error:
         raise ExternalError(
             f"{parent} cannot be written: {error.strerror}",
-            fix="Make it writable, or set another place: runs in [tool.kaleyard], or KALEYARD_RUNS.",
+            fix="Make it writable, or set another folder: `runs` in [tool.kaleyard], or KALEYARD_RUNS.",
         ) from error
-    raise ExternalError(f"{parent} has no free name left for {stamp}")
+    raise ExternalError(f"{parent} has too many runs of {stamp}")
 
 
 def _versions() -> dict[str, str]:

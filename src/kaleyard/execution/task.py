@@ -1,4 +1,4 @@
-"""What is asked of an executor, wherever it runs steps, and what a step's folder says of its end."""
+"""What an executor runs and how it is called, and what a step's folder says about a failure."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from kaleyard.config import Project
-from kaleyard.errors import Location, StepError, from_dict
+from kaleyard.errors import Location, StepError, StepTimeoutError, from_dict
 from kaleyard.pipeline import Pipeline, Settings, Step
 from kaleyard.runtime.contract import FAILURE_FILE
 
-__all__ = ["Executor", "StepTask", "log_tail", "reported_failure"]
+__all__ = ["Executor", "StepTask", "log_tail", "reported_failure", "timeout_failure", "unreported_failure"]
 
-_TAIL = 20  # lines of the log a message shows
+_TAIL = 20  # lines of the log in a message
 
 
 @dataclass(frozen=True, slots=True)
 class StepTask:
-    """What an executor is given: the step's folder (with step.ipynb), its executor input, and where its log goes.
+    """A step for an executor to run: its folder (with step.ipynb), its executor input, and the file for its log.
 
-    `project` is the root that the step's modules and files are relative to; `guard` names inputs that later steps
+    `project` is the root that the step's modules and files are relative to; `guard` lists inputs that later steps
     also take; `cells` are the numbers of its cells in the user's notebook; `timeout` is in seconds, None for no limit;
-    `modules` are those it will import, as far as they are installed; `settings` are what its tags say.
+    `modules` are the installed modules that it will import; `settings` are those of its tags.
     """
 
     place: Location
@@ -41,7 +41,7 @@ class StepTask:
 
 
 class Executor(Protocol):
-    """Runs steps, and has helpers as long as it is entered; may be asked to stop from another thread."""
+    """Runs steps, with helper processes while it is entered; another thread may stop it."""
 
     def __enter__(self) -> Self: ...
 
@@ -49,40 +49,53 @@ class Executor(Protocol):
 
     @property
     def engine(self) -> str | None:
-        """The container engine that runs the steps; None if they are processes, which need no images."""
+        """The name of the container engine; None if steps run as processes, which need no images."""
         ...
 
     def use(self, pipeline: Pipeline, images: Mapping[str, str]) -> None:
-        """Take these images for the pipeline's steps."""
+        """Set the images of the pipeline's steps."""
         ...
 
     def expect(self, modules: Sequence[str], steps: int) -> None:
-        """Make ready for so many steps, which will import these modules."""
+        """Prepare for this number of steps, which will import these modules."""
         ...
 
     def environment(self, step: Step, project: Project) -> str:
-        """The key of what the step would run in: equal keys may share results."""
+        """The key of the step's environment: steps with equal keys may share results."""
         ...
 
     def notes(self) -> list[str]:
-        """What the run's report should say of how the steps were run."""
+        """Notes for the run's report about how the steps were run."""
         ...
 
     def run(self, task: StepTask) -> None:
-        """Run the step to its end. Raises the StepError that says why it did not get there."""
+        """Run the step to its end. Raises StepError if it fails."""
         ...
 
     def stop(self) -> None:
-        """Stop every step that runs and start no more; returns at once."""
+        """Stop all running steps and start no more; return at once."""
         ...
 
 
 def reported_failure(task: StepTask) -> StepError | None:
-    """What the step itself said went wrong, if it could."""
+    """The error that the step itself reported, if any."""
     try:
         return from_dict(json.loads((task.output_file.with_name(FAILURE_FILE)).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
+
+
+def unreported_failure(task: StepTask, problem: str, kind: type[StepError] = StepError) -> StepError:
+    """The error for a step that ended without reporting a reason, with the end of its log."""
+    tail = log_tail(task)
+    log_end = f"; the end of its log:\n{tail}" if tail else ""
+    return kind(f"{problem}{log_end}", place=task.place, fix=f"See its log: {task.log}")
+
+
+def timeout_failure(task: StepTask, place: Location) -> StepTimeoutError:
+    """The error for a step that exceeded its time limit."""
+    fix = "Set a longer --timeout, or split the step."
+    return StepTimeoutError(f"the step ran longer than {task.timeout:g} s", place=place, fix=fix)
 
 
 def log_tail(task: StepTask) -> str:

@@ -1,4 +1,4 @@
-"""Past runs side by side, wherever they ran: one form for all of them, and what differs between some."""
+"""Past runs, local and remote, in one form: as a list, or compared side by side."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from kaleyard.errors import UsageError
 
 __all__ = ["REMOTE", "Comparison", "History", "PastRun", "Row", "StepLog", "compare", "table"]
 
-REMOTE = "remote:"  # begins the name of a run on a server
+REMOTE = "remote:"  # prefix of the name of a run on a server
 
 _ABSENT = "-"
 _HERE = "local"
-_WIDEST = 60  # characters of a cell
+_WIDEST = 60  # characters in a cell of the table
 
 
 @dataclass(frozen=True, slots=True)
 class PastRun:
-    """A run as lists and comparisons need it.
+    """A run, as lists and comparisons need it.
 
     `place` is "local" or a server's address. `started` is ISO 8601 in UTC, `seconds` wall time. `artifacts` are SHA-256
     digests by `step.name`.
@@ -45,7 +45,7 @@ class PastRun:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Runs, newest first; how many `more` there are; and, by folder, why some cannot be read."""
+    """Runs, newest first; the number of `more` runs; and, by folder, why some cannot be read."""
 
     runs: list[PastRun]
     more: int = 0
@@ -56,7 +56,7 @@ class History:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """A table for people."""
+        """The history as a table."""
         heads = ("state", "started (UTC)", "took", "run", "parameters", "metrics")
         rows = [
             (
@@ -76,10 +76,10 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class StepLog:
-    """What a step's cells `printed`, what its processes wrote (`text`), and what went wrong (`error`).
+    """A step's logs: what its cells `printed`, what its processes wrote (`text`), and its `error`.
 
-    Where the kernel copies its processes' output into the notebook, `printed` repeats it. `notebook` is
-    the executed notebook, None if there is none here.
+    If the kernel copies its processes' output to the notebook, `printed` repeats it. `notebook` is the executed
+    notebook, None if it is not on this machine.
     """
 
     step: str
@@ -96,7 +96,7 @@ class StepLog:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing of several runs: `kind` is parameter, metric or artifact; `values` are by run, where it has one."""
+    """A row of a comparison: `kind` is parameter, metric or artifact; `values` are by run, for runs that have one."""
 
     kind: str
     name: str
@@ -106,7 +106,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Runs and, row by row, what each has."""
+    """Runs, and the values of each, row by row."""
 
     runs: list[PastRun]
     rows: list[Row]
@@ -116,7 +116,7 @@ class Comparison:
         return asdict(self)
 
     def lines(self, *, everything: bool = False) -> list[str]:
-        """A table for people: what differs, or everything."""
+        """The comparison as a table: the differences, or everything."""
         names = [run.name for run in self.runs]
         shown = [row for row in self.rows if everything or not row.same]
         heads = [("", "", *names), ("", "state", *(r.state for r in self.runs))]
@@ -129,23 +129,23 @@ class Comparison:
 
 
 def compare(runs: Sequence[PastRun]) -> Comparison:
-    """What the runs have, and whether it is the same in all of them. Raises UsageError for a run told twice."""
+    """Compare the values of runs. Raises UsageError if a run is named twice."""
     names = [run.name for run in runs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise UsageError(f"run {twice} is named twice", fix="Name runs that differ.")
+    duplicate = next((name for name in names if names.count(name) > 1), None)
+    if duplicate:
+        raise UsageError(f"run {duplicate} is named twice", fix="Name each run once.")
     rows: list[Row] = []
     for kind, attribute in (("parameter", "parameters"), ("metric", "metrics"), ("artifact", "artifacts")):
-        held: list[dict[str, Any]] = [getattr(run, attribute) for run in runs]
-        for name in dict.fromkeys(n for values in held for n in values):
-            values = {run.name: has[name] for run, has in zip(runs, held, strict=True) if name in has}
+        columns: list[dict[str, Any]] = [getattr(run, attribute) for run in runs]
+        for name in dict.fromkeys(n for column in columns for n in column):
+            values = {run.name: column[name] for run, column in zip(runs, columns, strict=True) if name in column}
             forms = {_form(kind, value) for value in values.values()}
             rows.append(Row(kind, name, values, same=len(forms) == 1 and len(values) == len(runs)))
     return Comparison(list(runs), rows)
 
 
 def _form(kind: str, value: Any) -> str:
-    """What two equal values have in common: 1, 1.0 and True differ as parameters; NaN is itself."""
+    """A text that is the same for equal values: 1, 1.0 and True differ as parameters; NaN equals NaN."""
     return repr(float(value)) if kind == "metric" else json.dumps(value, sort_keys=True)
 
 
@@ -167,6 +167,6 @@ def _clipped(text: str) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines, their columns one below the other."""
+    """Rows as lines of text with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]

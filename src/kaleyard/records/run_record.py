@@ -1,4 +1,4 @@
-"""What a run leaves behind: the run and its steps as data, and run.json from it and back."""
+"""The record of a run: the run and its steps as data, written to run.json and read from it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RunState: TypeAlias = Literal["running", "done", "failed", "stopped"]
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A kept value: variable name, data format, place (relative to the run's folder), digest, size in bytes."""
+    """A stored value: variable name, data format, path in the run's folder, digest, size in bytes."""
 
     name: str
     format: str
@@ -32,10 +32,10 @@ class Artifact:
 class StepRun:
     """One step in a run.
 
-    `notebook`, `page` and `log` are paths relative to the run's folder, None where there is no such file; `files` are
-    those it wrote, `removed` the paths of those of earlier steps that it removed. `reason` says in a few words why the
-    step ran, was skipped or stopped. `error` is `KaleyardError.to_dict()`. Times: `started` is ISO 8601 in UTC;
-    `seconds` is wall time, 0 for a cached step; `times` says where they went.
+    `notebook`, `page` and `log` are paths relative to the run's folder, None if there is no such file; `files` are the
+    files it wrote, `removed` the paths of earlier steps' files that it removed. `reason` says briefly why the step ran,
+    was skipped or stopped. `error` is `KaleyardError.to_dict()`. Times: `started` is ISO 8601 in UTC; `seconds` is wall
+    time, 0 for a cached step; `times` is the seconds per phase.
     """
 
     name: str
@@ -60,8 +60,8 @@ class StepRun:
 class Run:
     """A run of a pipeline: what `kaleyard.run` returns and run.json holds.
 
-    `folder` is where it lies on this machine (not in run.json). `pipeline_data` is `Pipeline.to_dict()`, so that
-    the report can be drawn again from run.json alone.
+    `folder` is its folder on this machine (not in run.json). `pipeline_data` is `Pipeline.to_dict()`, so that run.json
+    is enough to write the report again.
     """
 
     id: str
@@ -84,13 +84,13 @@ class Run:
 
     @property
     def files(self) -> dict[str, Path]:
-        """The files that the steps wrote: where they lie, by their paths from the project's root."""
-        found: dict[str, Path] = {}
+        """The files that the steps wrote: their paths in the run, by their paths in the project."""
+        files: dict[str, Path] = {}
         for step in self.steps.values():
-            found |= {file.path: self.files_folder / stored_path(file.path) for file in step.files}
+            files |= {file.path: self.files_folder / stored_path(file.path) for file in step.files}
             for path in step.removed:
-                found.pop(path, None)
-        return found
+                files.pop(path, None)
+        return files
 
     @property
     def files_folder(self) -> Path:
@@ -99,46 +99,48 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The metrics of all steps by name; where two steps make the same name, the later step's."""
+        """The metrics of all steps by name; if two steps have the same name, the later step's."""
         return {name: value for step in self.steps.values() for name, value in step.metrics.items()}
 
     def artifact(self, step: str, name: str) -> Path:
-        """Where a step's value lies; KeyError if the step made no such value."""
+        """The path of a step's value. Raises KeyError if the step has no such value."""
         for artifact in self.steps[step].artifacts:
             if artifact.name == name:
                 return self.folder / artifact.path
         raise KeyError(name)
 
     def to_dict(self) -> dict[str, Any]:
-        """The run as JSON values, without its place on this machine."""
-        # Steps that still run write into their records meanwhile. `dict` and `list` copy at once; `asdict` does not.
+        """The run as JSON values, without its folder."""
+        # Running steps change their records meanwhile. `dict` and `list` copy atomically; `asdict` does not.
         steps = {name: _snapshot(step) for name, step in self.steps.items()}
         data = asdict(replace(self, steps=steps, notes=list(self.notes)))
         del data["folder"]
         return data
 
     def save(self) -> None:
-        """Write run.json, whole or not at all. Raises ExternalError if the folder cannot be written."""
+        """Write run.json, atomically. Raises ExternalError if the folder cannot be written."""
         path = self.folder / "run.json"
         try:
             atomic_write(path, json.dumps(self.to_dict(), indent=1, allow_nan=True) + "\n")
         except OSError as error:
-            raise ExternalError(f"{path} cannot be written: {error.strerror}", fix="Free the disk.") from error
+            raise ExternalError(
+                f"{path} cannot be written: {error.strerror}", fix="Free disk space, or make it writable."
+            ) from error
 
 
 def _snapshot(step: StepRun) -> StepRun:
-    """The record as it is now, with lists and dicts of its own."""
+    """A copy of the record with its own lists and dicts."""
     values: dict[str, Any] = {f.name: getattr(step, f.name) for f in fields(step)}
     copies: dict[str, Any] = {k: v.copy() if isinstance(v, (dict, list)) else v for k, v in values.items()}
     return StepRun(**copies)
 
 
 def _files(step: dict[str, Any]) -> list[WrittenFile]:
-    return [WrittenFile(**told) for told in step.get("files", ())]
+    return [WrittenFile(**file) for file in step.get("files", ())]
 
 
 def load_run(folder: Path) -> Run:
-    """The run that lies in `folder`. Raises ExternalError if its run.json is missing or broken."""
+    """The run in `folder`. Raises ExternalError if its run.json is missing or broken."""
     try:
         data = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         steps = {

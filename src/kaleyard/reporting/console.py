@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: a live table on a terminal, plain lines elsewhere, nothing for `--json`."""
+"""Shows the progress of a run: a live table on a terminal, plain lines elsewhere, nothing for `--json`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -41,10 +42,10 @@ _MARKS = {
 
 
 class Reporter(Protocol):
-    """Hears what happens in a run."""
+    """Receives the events of a run."""
 
     def started(self, run: Run) -> None:
-        """The run begins; all its steps are known."""
+        """The run has started; all its steps are known."""
         ...
 
     def changed(self, step: StepRun) -> None:
@@ -56,38 +57,38 @@ class Reporter(Protocol):
         ...
 
     def finished(self, run: Run) -> None:
-        """The run is over; its report is written."""
+        """The run has finished; its report is written."""
         ...
 
 
 class SilentReporter:
-    """Tells nothing."""
+    """Shows nothing."""
 
     def started(self, run: Run) -> None:
-        """Nothing is told."""
+        """Do nothing."""
 
     def changed(self, step: StepRun) -> None:
-        """Nothing is told."""
+        """Do nothing."""
 
     def tick(self) -> None:
-        """Nothing is told."""
+        """Do nothing."""
 
     def finished(self, run: Run) -> None:
-        """Nothing is told."""
+        """Do nothing."""
 
 
 class PlainReporter(SilentReporter):
-    """A line for each thing that happens."""
+    """Prints a line for each event."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
 
     def started(self, run: Run) -> None:
-        """The pipeline, its parameters and where the run goes."""
+        """Print the run's id, its pipeline and the number of steps."""
         self._print(f"run {run.id} of {run.pipeline} ({run.notebook}), {len(run.steps)} steps")
 
     def changed(self, step: StepRun) -> None:
-        """The step, its state, its time or reason."""
+        """Print the step, its state, and its time or reason."""
         if step.state == "waiting":
             return
         took = f" in {step.seconds:.1f} s" if step.state in ("done", "failed", "stopped") else ""
@@ -96,7 +97,7 @@ class PlainReporter(SilentReporter):
         self._print(f"  {step.name}: {step.state}{took}{why}{values}")
 
     def finished(self, run: Run) -> None:
-        """The errors, the outcome and where the report is."""
+        """Print the errors, the outcome and the path of the report."""
         for line in summary(run):
             self._print(line)
 
@@ -105,7 +106,7 @@ class PlainReporter(SilentReporter):
 
 
 class LiveReporter(SilentReporter):
-    """A table that changes as the steps do."""
+    """Shows a table of the steps, kept up to date."""
 
     def __init__(self) -> None:
         self._run: Run | None = None
@@ -113,7 +114,7 @@ class LiveReporter(SilentReporter):
         self._since: dict[str, float] = {}
 
     def started(self, run: Run) -> None:
-        """The table appears."""
+        """Show the table."""
         from rich.live import Live
 
         self._run = run
@@ -121,24 +122,24 @@ class LiveReporter(SilentReporter):
         self._live.start()
 
     def changed(self, step: StepRun) -> None:
-        """The step's row changes."""
+        """Update the step's row."""
         if step.state == "running":
             self._since[step.name] = time.monotonic()
         self.tick()
 
     def tick(self) -> None:
-        """Running steps' times go on."""
+        """Update the times of running steps."""
         if self._live:
             self._live.update(self._table())
 
     def finished(self, run: Run) -> None:
-        """The table stays as it is, with the outcome below."""
+        """Leave the table as it is, and print the outcome below it."""
         self.close()
         for line in summary(run, colour="NO_COLOR" not in os.environ):
-            print(line, flush=True)  # noqa: T201 - telling is its work
+            print(line, flush=True)  # noqa: T201 - output is its purpose
 
     def close(self) -> None:
-        """The table stays as it is."""
+        """Stop updating the table."""
         if self._live:
             self._live.update(self._table(), refresh=True)
             self._live.stop()
@@ -157,37 +158,34 @@ class LiveReporter(SilentReporter):
             seconds = step.seconds
             if step.state == "running" and step.name in self._since:
                 seconds = time.monotonic() - self._since[step.name]
-            words = [f"{n}={v:.6g}" for n, v in step.metrics.items()] + ([step.reason] if step.reason else [])
+            details = [f"{n}={v:.6g}" for n, v in step.metrics.items()] + ([step.reason] if step.reason else [])
             took = f"{seconds:.1f} s" if seconds else ""
-            cells = (mark, step.name, step.state, took, "  ".join(words))
+            cells = (mark, step.name, step.state, took, "  ".join(details))
             table.add_row(*(Text(c, style=style if i != 1 else "bold") for i, c in enumerate(cells)))
         return table
 
 
 def make_reporter(*, json: bool) -> Reporter:
-    """The reporter that fits: silent for `--json`, live on a terminal, plain lines elsewhere."""
+    """The right reporter: silent for `--json`, a live table on a terminal, plain lines elsewhere."""
     if json:
         return SilentReporter()
     return LiveReporter() if sys.stdout.isatty() else PlainReporter()
 
 
 def summary(run: Run, *, colour: bool = False) -> list[str]:
-    """The end of a run in a few lines: each failed step's error, counts, metrics, files, and where the report is.
+    """A finished run in a few lines: each failed step's error, counts, metrics, files, and the path of the report.
 
-    With `colour` the tracebacks keep the colours IPython gave them.
+    With `colour` the tracebacks keep IPython's colours.
     """
     lines: list[str] = []
     for step in run.steps.values():
         if step.state == "failed" and step.error:
             lines += ["", *error_lines(step.error, colour=colour)]
-    counts: dict[str, int] = {}
-    for step in run.steps.values():
-        counts[step.state] = counts.get(step.state, 0) + 1
-    told = ", ".join(f"{n} {state}" for state, n in counts.items())
-    lines.append("")
+    counts = Counter(step.state for step in run.steps.values())
+    outcome = ", ".join(f"{n} {state}" for state, n in counts.items())
     if set(counts) == {"cached"}:
-        told = f"every step was cached ({counts['cached']})"
-    lines.append(f"{run.state}: {told}, in {run.seconds:.1f} s")
+        outcome = f"every step was cached ({counts['cached']})"
+    lines += ["", f"{run.state}: {outcome}, in {run.seconds:.1f} s"]
     if run.metrics:
         lines.append("metrics: " + "  ".join(f"{n} = {v:.6g}" for n, v in run.metrics.items()))
     if files := run.files:
@@ -198,14 +196,14 @@ def summary(run: Run, *, colour: bool = False) -> list[str]:
 
 
 def some_of(names: Sequence[str]) -> str:
-    """The first names, and how many more there are; what no terminal can show in them is a replacement character."""
+    """The first names and the number of others; unprintable characters become replacement characters."""
     shown = ["".join(c if c.isprintable() else "\ufffd" for c in name) for name in names[:_MOST_NAMES]]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def error_lines(error: dict[str, Any], *, colour: bool = False) -> list[str]:
-    """A step's error as lines: its traceback, then what happened, where, and what to do."""
+    """A step's error as lines: the traceback, then what happened, where, and what to do."""
     traceback = str(error.get("traceback") or "").rstrip()
     if not colour:
         traceback = _COLOURS.sub("", traceback)

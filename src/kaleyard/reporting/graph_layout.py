@@ -1,4 +1,4 @@
-"""Where the steps of a drawn pipeline lie: layers of boxes, and the curves between them."""
+"""The layout of a drawn pipeline: layers of boxes, and the curves between them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kaleyard.pipeline import Pipeline
 
 __all__ = ["GAP", "Layers", "step_depths"]
 
-# A place in one layer of the drawing: a step's box, or where its values pass that layer by.
+# A position in one layer: a step's box, or the point where its edge crosses the layer.
 _Spot: TypeAlias = tuple[str, int]
 
 GAP = 60.0  # between two layers, at least
@@ -20,15 +20,15 @@ _SWEEPS, _PULL = 16, 60
 
 
 def step_depths(pipeline: Pipeline) -> dict[str, int]:
-    """How many steps must be done before each, counted along the longest way."""
+    """The depth of each step: the number of steps before it on the longest path."""
     depths: dict[str, int] = {}
     for step in pipeline.steps:
-        depths[step.name] = max((depths[other] + 1 for other in step.upstream), default=0)
+        depths[step.name] = max((depths[name] + 1 for name in step.upstream), default=0)
     return depths
 
 
 class Layers:
-    """The steps in layers, each one layer after the last step it needs: Sugiyama's way, in small.
+    """The steps in layers, each one layer after the last step it needs: a small version of Sugiyama's method.
 
     `length` is measured along the edges, `breadth` across them.
     """
@@ -41,11 +41,11 @@ class Layers:
         self.after: dict[_Spot, dict[_Spot, None]] = defaultdict(dict)
         spots = dict.fromkeys(depths.items())
         for start, end, names in pipeline.edges:
-            # Edges of one step that pass the same layer share a spot there: they part as late as they can.
+            # Edges of one step that cross the same layer share a spot there, so that they split as late as possible.
             route = [*((start, layer) for layer in range(depths[start], depths[end])), (end, depths[end])]
             self.routes.append((route, names))
-            for one, other in pairwise(route):
-                self.after[one][other] = self.before[other][one] = spots[other] = None
+            for spot, following in pairwise(route):
+                self.after[spot][following] = self.before[following][spot] = spots[following] = None
         self.boxed = set(depths.items())
         self.rows: list[list[_Spot]] = [[] for _ in range(max(depths.values(), default=-1) + 1)]
         for spot in spots:
@@ -67,7 +67,7 @@ class Layers:
         return (box["height"], box["width"]) if self.down else (box["width"], box["height"])
 
     def place(self) -> None:
-        """Order each layer by where its neighbours are, and pull every spot towards them."""
+        """Order each layer by the positions of its neighbours, and move every spot towards them."""
         for row in self.rows:
             self._pack(row, self.centre)
         for sweep in range(_SWEEPS):
@@ -83,30 +83,30 @@ class Layers:
         self.centre = {spot: at + shift for spot, at in self.centre.items()}
         for name, layer in self.boxed:
             along, across = round(self.starts[layer], 1), round(low[name, layer] + shift, 1)
-            place = {"x": across, "y": along} if self.down else {"x": along, "y": across, "width": self.thick[layer]}
-            self.boxes[name].update(place)
+            position = {"x": across, "y": along} if self.down else {"x": along, "y": across, "width": self.thick[layer]}
+            self.boxes[name].update(position)
 
     def _mean(self, spot: _Spot, near: Iterable[_Spot]) -> float:
-        """The middle of its neighbours, its own place without any; edges between boxes pull more than passing ones."""
-        pulls = [(_PULL if {spot, other} <= self.boxed else 1, self.centre[other]) for other in near]
+        """The weighted mean of the neighbours' positions, its own without any; edges between boxes weigh more."""
+        pulls = [(_PULL if {spot, neighbour} <= self.boxed else 1, self.centre[neighbour]) for neighbour in near]
         return sum(p * at for p, at in pulls) / sum(p for p, _ in pulls) if pulls else self.centre[spot]
 
     def _pack(self, row: Sequence[_Spot], wanted: Mapping[_Spot, float]) -> None:
-        """Place a layer's spots as near to where they want to be as their order and sizes allow."""
+        """Place a layer's spots as close to their wanted positions as their order and sizes allow."""
         # Least squares under an order is isotonic regression: neighbours that would overlap move as one block.
         blocks: list[tuple[float, int, list[tuple[_Spot, float]]]] = []
         room = 0.0
-        for one, spot in zip([*row[:1], *row], row, strict=False):
-            room += (self._size(one)[1] + self._size(spot)[1]) / 2 + _BETWEEN
+        for previous, spot in zip([*row[:1], *row], row, strict=False):
+            room += (self._size(previous)[1] + self._size(spot)[1]) / 2 + _BETWEEN
             at, weight, block = wanted[spot] - room, _PULL if spot in self.boxed else 1, [(spot, room)]
             while blocks and blocks[-1][0] > at:
-                other, more, earlier = blocks.pop()
-                at, weight, block = (at * weight + other * more) / (weight + more), weight + more, earlier + block
+                before, more, earlier = blocks.pop()
+                at, weight, block = (at * weight + before * more) / (weight + more), weight + more, earlier + block
             blocks.append((at, weight, block))
         self.centre.update((spot, at + room) for at, _, block in blocks for spot, room in block)
 
     def curve(self, route: Sequence[_Spot]) -> dict[str, Any]:
-        """The edge's curve, its arrow tip, and the middle of its last bend, where a text may stand."""
+        """The edge's curve, its arrow tip, and the middle of its last bend, where its label goes."""
         (start, *passing, end) = route
         here, across = self.starts[start[1]] + self.thick[start[1]], self.centre[start]
         path = f"M{self._point(self.starts[start[1]] + self._size(start)[0], across)}L{self._point(here, across)}"

@@ -1,4 +1,4 @@
-"""A run's index.html: what came out, what it ran with, how each step went."""
+"""Writes a run's index.html: its results, its parameters and files, and each step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kaleyard.runtime.terminal_text import without_escapes
 
 __all__ = ["write_report"]
 
-# How a state is called where it is counted, and in which order.
+# The words for counted states, in the order in which they are listed.
 _WORDS = {
     "failed": "failed",
     "stopped": "stopped",
@@ -38,12 +38,14 @@ _MOST_METRICS = 24
 
 
 def write_report(run: Run) -> None:
-    """Write the run's report, whole or not at all. Raises ExternalError if the folder cannot be written."""
+    """Write the run's report, atomically. Raises ExternalError if the folder cannot be written."""
     page = _page(run)
     try:
         atomic_write(run.report, page)
     except OSError as error:
-        raise ExternalError(f"{run.report} cannot be written: {error.strerror}", fix="Free the disk.") from error
+        raise ExternalError(
+            f"{run.report} cannot be written: {error.strerror}", fix="Free disk space, or make it writable."
+        ) from error
 
 
 def _page(run: Run) -> str:
@@ -75,20 +77,20 @@ def _page(run: Run) -> str:
 
 
 def _facts(run: Run) -> list[tuple[str, str]]:
-    """What stands under the title."""
+    """The facts under the title."""
     counts = Counter(step.state for step in run.steps.values())
-    told = ", ".join(f"{counts[state]} {word}" for state, word in _WORDS.items() if counts[state])  # type: ignore[index]
+    summary = ", ".join(f"{counts[state]} {word}" for state, word in _WORDS.items() if counts[state])  # type: ignore[index]
     started = _moment(run.started)
     facts = [
         ("Started", f"{started:%Y-%m-%d %H:%M:%S} {started.tzname() or ''}".strip() if started else run.started),
         ("Took", _time(run.seconds)),
-        ("Steps", f"{len(run.steps)}: {told}" if told else "none"),
+        ("Steps", f"{len(run.steps)}: {summary}" if summary else "none"),
     ]
     return [(name, value) for name, value in facts if value]
 
 
 def _graphs(pipeline: Pipeline, steps: Iterable[dict[str, Any]]) -> list[Any]:
-    """The drawing, and one from top to bottom for narrow screens where the first runs left to right."""
+    """The drawing, and one from top to bottom for narrow screens if the first runs left to right."""
     from markupsafe import Markup
 
     looks = {step["name"]: StepLook(step["state"], step["time"]) for step in steps}
@@ -114,10 +116,10 @@ def _parameters(run: Run, pipeline: Pipeline | None) -> list[dict[str, Any]]:
     ]
 
 
-def _same(one: Any, other: Any) -> bool:
-    # As JSON: true is not 1, and a NaN is the same as a NaN.
-    return json.dumps(one, sort_keys=True, default=str) == json.dumps(other, sort_keys=True, default=str) or (
-        type(one) in (int, float) and type(other) in (int, float) and one == other
+def _same(a: Any, b: Any) -> bool:
+    # As JSON: true is not 1, and a NaN equals a NaN.
+    return json.dumps(a, sort_keys=True, default=str) == json.dumps(b, sort_keys=True, default=str) or (
+        type(a) in (int, float) and type(b) in (int, float) and a == b
     )
 
 
@@ -125,7 +127,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _step(run: Run, step: StepRun, number: int, whole: float, previews: Previews) -> dict[str, Any]:
-    """A step as the template shows it."""
+    """A step's data for the template."""
     page, notebook, log = (link_to(run.folder, path) for path in (step.page, step.notebook, step.log))
     links = (("Executed notebook", page), ("Notebook file", notebook), ("Log", log))
     ran = step.seconds > 0
@@ -159,7 +161,7 @@ def _error(error: dict[str, Any]) -> dict[str, str]:
     where = ": ".join(part for part in (str(error.get("notebook") or ""), ", ".join(place)) if part)
     parts = {"where": where, **{name: str(error.get(name) or "") for name in ("what", "fix", "traceback")}}
     texts = {name: _cut(without_escapes(text)).strip("\n") for name, text in parts.items()}
-    # The page names its cells so.
+    # The id of the cell in the step's page.
     return texts | {"anchor": f"#cell-{error['cell']}" if isinstance(error.get("cell"), int) else ""}
 
 
@@ -171,16 +173,15 @@ def _cut(text: str) -> str:
 
 
 def _bar(run: Run, step: StepRun, whole: float) -> dict[str, Any] | None:
-    """Where the step's bar begins on the time line and how long it is, in per cent; and its parts, of the bar."""
+    """The step's bar on the time line: its start and width in per cent, and its parts in per cent of the bar."""
     begun, started = _moment(run.started), _moment(step.started)
     if not (begun and started and whole and step.seconds > 0):
         return None
     left = min(max((started - begun).total_seconds() / whole, 0), 1)
-    told = ((name, step.times.get(name, 0.0)) for name in PHASES)
     parts = [
-        {"name": name, "told": f"{name} {_time(value)}", "width": round(100 * value / step.seconds, 2)}
-        for name, value in told
-        if value > 0
+        {"name": name, "label": f"{name} {_time(value)}", "width": round(100 * value / step.seconds, 2)}
+        for name in PHASES
+        if (value := step.times.get(name, 0.0)) > 0
     ]
     width = min(step.seconds / whole, 1 - left)
     before = min(step.times.get("waiting", 0.0) / whole, left)
@@ -193,7 +194,7 @@ def _bar(run: Run, step: StepRun, whole: float) -> dict[str, Any] | None:
         "lines": [
             {
                 "name": name,
-                "told": f"{name} {_time(step.times[name])}",
+                "label": f"{name} {_time(step.times[name])}",
                 "left": round(100 * at, 2),
                 "width": round(100 * long, 2),
             }
@@ -204,7 +205,7 @@ def _bar(run: Run, step: StepRun, whole: float) -> dict[str, Any] | None:
 
 
 def _whole(run: Run) -> float:
-    """How long the time line is: the run, or longer if a step ended later."""
+    """The length of the time line: the run's time, or longer if a step ended later."""
     begun = _moment(run.started)
     ends = [run.seconds, *(step.seconds for step in run.steps.values())]
     for step in run.steps.values():
@@ -215,7 +216,7 @@ def _whole(run: Run) -> float:
 
 
 def _add_pictures(run: Run, steps: Iterable[dict[str, Any]]) -> None:
-    """Give each step the first picture its executed notebook shows, as a data URI, while they are not too many."""
+    """Add the first picture of each executed notebook, as a data URI, up to a total size."""
     left = _MOST_PICTURES
     for shown in steps:
         path = run.steps[shown["name"]].notebook
@@ -230,12 +231,12 @@ def _picture(notebook: Path) -> str:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         for output in (output for cell in cells for output in cell.get("outputs", ())):
             for kind in ("image/png", "image/jpeg"):
-                found = output.get("data", {}).get(kind, "")
-                text = re.sub(r"\s", "", found if isinstance(found, str) else "".join(found))
+                data = output.get("data", {}).get(kind, "")
+                text = re.sub(r"\s", "", data if isinstance(data, str) else "".join(data))
                 if text and len(text) <= _MOST_PICTURE and re.fullmatch(r"[A-Za-z0-9+/]+=*", text):
                     return f"data:{kind};base64,{text}"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # No notebook, or half of one: the step has no picture.
+        # The notebook is missing or incomplete: the step has no picture.
         pass
     return ""
 
@@ -261,7 +262,7 @@ def _time(seconds: float) -> str:
 
 
 def _number(value: float) -> str:
-    """A metric as people read it: four digits that matter, large ones grouped."""
+    """A metric as text: four significant digits, or all digits in groups for whole and large numbers."""
     if isinstance(value, bool | str) or not math.isfinite(value):
         return str(value)
     if value == round(value) or abs(value) >= 10_000:  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""Where a step's time went: so that a user sees what to speed up."""
+"""Shows where a step's time went, so that a user sees what to speed up."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from kaleyard.records.run_record import Run
 
 __all__ = ["MEANINGS", "PHASES", "phases", "profile_rows", "profile_table"]
 
-# In the order in which a step goes through them; `waiting` is before its time, `report` after.
+# In chronological order; `waiting` comes before the step's own time, `report` after it.
 PHASES = ("kernel", "load", "cells", "save")
 MEANINGS = {
-    "waiting": "for a place to run, once its inputs were there",
-    "kernel": "until its first cell could run; a warm kernel has its imports by then",
+    "waiting": "for a free slot, once its inputs were ready",
+    "kernel": "until its first cell ran; a warm kernel has already imported its modules",
     "load": "reading its parameters and inputs",
     "cells": "its own code",
-    "save": "handing over its values, and ending",
-    "report": "its page, made while other steps ran",
+    "save": "saving its values, and shutting down",
+    "report": "writing its page, while other steps ran",
 }
 _LOADS = frozenset({"parameters", "load"})
 
 
 def phases(notebook: Path, started: str | None, seconds: float) -> dict[str, float]:
-    """Seconds per phase of a step that began at `started` and took `seconds`; together they are `seconds`.
+    """Seconds per phase of a step that began at `started` and took `seconds`, which is their sum.
 
-    From the times in its executed notebook; empty if these are not there.
+    They come from the times in its executed notebook; empty if it has none.
     """
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         code = [c for c in cells if c["cell_type"] == "code" and c["metadata"]["papermill"]["start_time"]]
         begun = datetime.fromisoformat(started or "")
         first = datetime.fromisoformat(code[0]["metadata"]["papermill"]["start_time"])
-        found = dict.fromkeys(PHASES, 0.0)
+        times = dict.fromkeys(PHASES, 0.0)
         for cell in code:
-            found[_phase(cell)] += _duration(cell)
+            times[_phase(cell)] += _duration(cell)
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         return {}
-    found["kernel"] = max(0.0, (first - begun).total_seconds())
-    found["save"] += max(0.0, seconds - sum(found.values()))
-    return {name: round(value, 3) for name, value in found.items()}
+    times["kernel"] = max(0.0, (first - begun).total_seconds())
+    times["save"] += max(0.0, seconds - sum(times.values()))
+    return {name: round(value, 3) for name, value in times.items()}
 
 
 def profile_rows(run: Run) -> list[tuple[str, list[float]]]:
-    """For each step that ran: its name, and seconds waiting, in each phase, for its report."""
+    """For each step that ran: its name, and the seconds waiting, in each phase, and for its report."""
     return [(s.name, [s.times.get(n, 0.0) for n in MEANINGS]) for s in run.steps.values() if s.times]
 
 
 def profile_table(run: Run) -> list[str]:
-    """The same as lines of text, the slowest phase of all named below."""
+    """The rows as lines of text, with the slowest step and its slowest phase below."""
     rows = profile_rows(run)
     if not rows:
         return ["profile: no step ran"]
@@ -61,7 +61,7 @@ def profile_table(run: Run) -> list[str]:
     lines.append(f"{'all':{width}}  " + "  ".join(f"{v:7.2f}" for v in sums.values()))
     step, longest = max(rows, key=lambda row: sum(row[1][1:-1]))
     most = max(PHASES, key=lambda name: longest[list(MEANINGS).index(name)])
-    return [*lines, f"longest: {step}, most of it {most} ({MEANINGS[most]})"]
+    return [*lines, f"slowest step: {step}, mostly {most} ({MEANINGS[most]})"]
 
 
 def _phase(cell: dict[str, Any]) -> str:

@@ -225,7 +225,7 @@ def test_a_step_killed_from_outside_says_so(made: Made, engine: Engine, backgrou
     engine.ask("kill", begun(made, "slow", running))
     error = error_of(running.result(60), "slow")
     assert error["kind"] == "KernelDiedError"
-    assert "container was killed from outside by SIGKILL" in error["what"]
+    assert "container was killed by SIGKILL" in error["what"]
 
 
 def test_a_step_past_its_time_is_ended_with_notebook_and_page(made: Made) -> None:
@@ -325,7 +325,7 @@ def test_what_a_killed_run_left_is_removed_by_the_next(made: Made, engine: Engin
 
 def test_an_image_that_is_nowhere_is_named_before_anything_starts(made: Made) -> None:
     lost = "127.0.0.1:1/nowhere/first:1"
-    with pytest.raises(ExternalError, match=rf"step first: the image {lost} is not here") as caught:
+    with pytest.raises(ExternalError, match=rf"step first: the image {lost} is not on this machine") as caught:
         made.run("first", images=made.images | {"first": lost})
     assert "kaleyard build" in str(caught.value)
     run = made.run("first", images=made.images | {"first": lost}, check=False)
@@ -333,7 +333,7 @@ def test_an_image_that_is_nowhere_is_named_before_anything_starts(made: Made) ->
 
 
 def test_a_step_without_an_image_is_named(made: Made) -> None:
-    with pytest.raises(ExternalError, match="step first: there is no image"):
+    with pytest.raises(ExternalError, match="step first: the step has no image"):
         made.run("first", images={"second": made.images["second"]})
 
 

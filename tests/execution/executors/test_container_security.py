@@ -61,7 +61,7 @@ def test_an_engine_that_does_not_run_is_told_with_how_to_start_it(
     with monkeypatch.context() as patch:
         patch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
         patch.setenv("CONTAINER_HOST", f"unix://{tmp_path}/none.sock")
-        with pytest.raises(ExternalError, match=f"{engine.kind} does not run") as caught:
+        with pytest.raises(ExternalError, match=f"{engine.kind} is not running") as caught:
             ContainerExecutor({}, engine.kind).__enter__()
     assert "Start" in str(caught.value)
 
@@ -72,7 +72,7 @@ def test_an_engine_that_is_not_there_is_told_with_how_to_get_it(monkeypatch: pyt
         ContainerExecutor({}).__enter__()
     with pytest.raises(ExternalError, match=r"(?s)podman is not installed.*apt install podman"):
         ContainerExecutor({}, "podman").__enter__()
-    with pytest.raises(UsageError, match="there is no engine lxc"):
+    with pytest.raises(UsageError, match="unknown container engine lxc"):
         ContainerExecutor({}, "lxc").__enter__()
 
 
@@ -84,7 +84,7 @@ def test_an_engine_that_lets_only_others_in_says_how_to_join(engine: Engine) -> 
     asked = subprocess.run(command, capture_output=True, text=True, user=54321, group=54321, check=False)
     assert asked.returncode
     refusal = engines.Engine("docker", engine.command[0]).refusal(asked.stderr)
-    assert "docker does not let you in" in refusal.what
+    assert "docker denies you access" in refusal.what
     assert "usermod -aG docker" in str(refusal.fix)
 
 

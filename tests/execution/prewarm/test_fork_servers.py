@@ -76,7 +76,7 @@ def test_a_warm_kernel_is_like_a_cold_one(project: Path) -> None:
     path = notebook(project / "notebooks" / "look.ipynb", *cells)
     warm, cold = run(path, cache=False), run(path, cache=False, cold=True)
     assert notes(warm) == ""
-    assert notes(cold) == "kernels were started cold: it was asked for"
+    assert notes(cold) == "cold kernels (`--cold`)"
     assert warm.state == cold.state == "done", [done.steps["look"].error for done in (warm, cold)]
     found = [json.loads(json.loads(done.artifact("look", "around").read_text())) for done in (warm, cold)]
     for name in found[0]:
@@ -218,7 +218,7 @@ def test_an_import_that_starts_threads_makes_kernels_cold_and_is_told(project: P
     )
     done = run(path)
     assert done.state == "done"
-    assert notes(done) == f"kernels were started cold: importing {threaded} starts threads"
+    assert notes(done) == f"cold kernels (importing {threaded} starts threads)"
 
 
 def test_a_long_name_of_the_temporary_folder_makes_kernels_cold(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,7 +227,7 @@ def test_a_long_name_of_the_temporary_folder_makes_kernels_cold(project: Path, m
     monkeypatch.setattr(tempfile, "tempdir", str(long))
     done = run(notebook(project / "notebooks" / "long.ipynb", ("a = 1", "step:one")))
     assert done.state == "done"
-    assert notes(done) == f"kernels were started cold: the name of {long} is too long for sockets"
+    assert notes(done) == f"cold kernels (the path {long} is too long for a socket)"
 
 
 def servers_of(parent: psutil.Process) -> list[psutil.Process]:
@@ -260,7 +260,7 @@ def test_a_killed_kernel_server_costs_the_steps_it_had_and_the_others_go_on_cold
     assert {n: s.state for n, s in done.steps.items()} == {"one": "failed", "two": "done", "three": "done"}
     assert done.steps["one"].error
     assert done.steps["one"].error["kind"] == "KernelDiedError"
-    assert notes(done) == "kernels were started cold: the kernel server has ended"
+    assert notes(done) == "cold kernels (the kernel server has ended)"
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, None])
@@ -281,7 +281,7 @@ def test_no_process_and_no_folder_stays(project: Path, how: signal.Signals | Non
         time.sleep(1.0 if how else 0.0)
         if how:
             family = {p.pid: p for p in psutil.Process(process.pid).children(recursive=True)}
-            assert any("kernelserver" in " ".join(p.cmdline()) for p in family.values())
+            assert any("kernel_server" in " ".join(p.cmdline()) for p in family.values())
             process.send_signal(how)
         process.wait(30)
         until(lambda: not [p for p in family.values() if p.is_running() and p.status() != psutil.STATUS_ZOMBIE])

@@ -21,5 +21,5 @@ def _containers(images: Mapping[str, str] | None = None, engine: str = "", *, co
     return ContainerExecutor(images or {}, engine, cold=cold)
 
 
-# By the word that `--executor` takes. Each is imported only when it is asked for: most runs need no engine.
+# By the value of `--runner`. Each is imported when it is used: most runs need no engine.
 EXECUTORS: dict[str, Callable[..., Executor]] = {"process": _processes, "container": _containers}

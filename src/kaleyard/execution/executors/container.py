@@ -1,7 +1,7 @@
-"""Steps as containers of this machine's engine: confined, their exit codes never lost, nothing left of them.
+"""Runs steps as containers of this machine's engine: isolated, with their exit codes, and removed afterwards.
 
-The engine's command is called three times for a step, for each call takes a twentieth of a second: to run it, to ask
-how it ended, and, while the next step starts already, to remove it.
+A call of the engine's command takes about 50 ms, so there are only three for each step: to run it, to ask how it
+ended, and, while the next step already starts, to remove it.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ import psutil
 
 from kaleyard.compiler.content_key import key_of
 from kaleyard.config import Project
-from kaleyard.errors import ExternalError, KernelDiedError, Location, StepError, StepStoppedError, StepTimeoutError
+from kaleyard.errors import ExternalError, KernelDiedError, Location, StepError, StepStoppedError
 from kaleyard.execution.executors.container_engine import Engine, find_engine
 from kaleyard.execution.executors.container_security import Sandbox, confinement, memory_limit
-from kaleyard.execution.task import StepTask, log_tail, reported_failure
+from kaleyard.execution.task import StepTask, log_tail, reported_failure, timeout_failure, unreported_failure
 from kaleyard.pipeline import Pipeline, Step
 from kaleyard.runtime.contract import CELLS_VARIABLE, COMMAND, STEP_FOLDER
 from kaleyard.runtime.step_failure import out_of_memory
 
 __all__ = ["ContainerExecutor"]
 
-_GRACE = 10.0  # seconds a stopped step has to write its notebook and page
+_GRACE = 10.0  # seconds for a stopped step to write its notebook and page
 _TICK = 0.5
-_SIGNALLED = 128  # an exit code above it says which signal
-_NOTHING_RAN = 125  # what the engine's command exits with when it could start no container
-_CLOCK = 2.0  # seconds by which the system may be off about when a process began
+_SIGNALLED = 128  # exit codes above it are this plus the number of a signal
+_NOTHING_RAN = 125  # exit code of the engine's command if it could not start a container
+_CLOCK = 2.0  # seconds of error in a process's start time
 
 
 class ContainerExecutor:
-    """Runs each step in the image that `images` gives for its name; `engine` is a name in `ENGINES`, or its path.
+    """Runs each step in its image, from `images` by step name; `engine` is a name in `ENGINES`, or its path.
 
-    `cold` is for executors that could start a step warm: a container never does.
+    `cold` has no effect: containers always start cold.
     """
 
     def __init__(self, images: Mapping[str, str], engine: str = "", *, cold: bool = False) -> None:
         del cold
         self._images = dict(images)
-        self._wanted = engine
-        self._found: Engine | None = None
+        self._requested = engine
+        self._entered: Engine | None = None
         self._ids: dict[str, str] = {}
         self._identifying = threading.Lock()
         self._numbers = itertools.count(1)
@@ -59,37 +59,37 @@ class ContainerExecutor:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._notes: list[str] = []
-        self._removing = ThreadPoolExecutor(max_workers=2, thread_name_prefix="remove")
+        self._removals = ThreadPoolExecutor(max_workers=2, thread_name_prefix="remove")
 
     def __enter__(self) -> Self:
-        """Find the engine, and remove what runs that were killed have left in it."""
-        self._found, names = find_engine(self._wanted)
+        """Find the engine, and remove the containers of killed runs."""
+        self._entered, names = find_engine(self._requested)
         orphans = [name for name in names if _is_orphan(name)]
         if orphans:
             self._engine.try_to("rm", "--force", "--volumes", *orphans)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Wait until nothing of the steps is left in the engine."""
-        self._removing.shutdown(wait=True)
+        """Wait until the containers of all steps are removed."""
+        self._removals.shutdown(wait=True)
 
     @property
     def _engine(self) -> Engine:
-        assert self._found is not None, "enter the executor first"
-        return self._found
+        assert self._entered is not None, "enter the executor first"
+        return self._entered
 
     @property
     def engine(self) -> str:
-        """The name of the engine: what builds the images should be its own."""
+        """The name of the engine, which should also build the images."""
         return self._engine.name
 
     def use(self, pipeline: Pipeline, images: Mapping[str, str]) -> None:
-        """Take these images for the pipeline's steps. Raises as `check` does."""
+        """Set the images of the pipeline's steps. Raises as `check` does."""
         self._images = dict(images)
         self.check(pipeline)
 
     def check(self, pipeline: Pipeline) -> None:
-        """Find what would stop a step, before any starts: limits that cannot be, and images that cannot be had.
+        """Check, before any step starts, that all limits are valid and all images are available.
 
         Raises NotebookError, or ExternalError.
         """
@@ -98,42 +98,42 @@ class ContainerExecutor:
             confinement(step.settings, place)
             self._identify(place)
             ignored = [key for key, _ in step.settings.limits if key not in ("cpu", "memory")]
-            self._notes += [f"step {step.name}: the limit {key} holds on a cluster only" for key in ignored]
+            self._notes += [f"step {step.name}: the limit {key} applies only on a cluster" for key in ignored]
 
     def environment(self, step: Step, project: Project) -> str:
-        """The key of the step's image, by its content. Raises ExternalError if it cannot be had."""
+        """The key of the content of the step's image. Raises ExternalError if the image is not available."""
         del project
         return key_of("image", self._identify(Location(step.notebook or None, step=step.name)))
 
     def expect(self, modules: Sequence[str], steps: int) -> None:
-        """Nothing: a container starts as it is."""
+        """Do nothing: containers always start cold."""
 
     def notes(self) -> list[str]:
-        """What of the steps' settings does not hold here."""
+        """The settings of steps that have no effect here."""
         return list(self._notes)
 
     def run(self, task: StepTask) -> None:
         """Run the step as a container. Raises StepError, or ExternalError if the engine does not start it."""
         options = confinement(task.settings, task.place)
         image = self._identify(task.place)
-        box = Sandbox(task.folder, json.loads(task.executor_input.read_bytes()), task.output_file)
+        sandbox = Sandbox(task.folder, json.loads(task.executor_input.read_bytes()), task.output_file)
         name = f"{_owner()}-{next(self._numbers)}-{re.sub(r'[^A-Za-z0-9_.-]', '-', task.place.step or '')}"
         labels = [f"--label=kaleyard.run={task.folder.parents[1].name}", f"--label=kaleyard.step={task.place.step}"]
         command = ["run", f"--name={name}", *labels, "--pull=never", "--log-driver=none", *self._engine.options]
-        command += [*options, *box.pack(), f"--env={CELLS_VARIABLE}={task.cells}", image, *COMMAND]
-        command += ["--executor-input", box.executor_input, "--step", STEP_FOLDER]
+        command += [*options, *sandbox.pack(), f"--env={CELLS_VARIABLE}={task.cells}", image, *COMMAND]
+        command += ["--executor-input", sandbox.input_argument, "--step", STEP_FOLDER]
         command += [f"--guard={guarded}" for guarded in task.guard]
         task.log.write_bytes(b"")
         try:
             timed_out = self._follow(name, command, task)
             state = self._state(name)
         finally:
-            self._removing.submit(self._engine.try_to, "rm", "--force", "--volumes", name)
-            box.unpack()
-        self._judge(task, state, timed_out=timed_out)
+            self._removals.submit(self._engine.try_to, "rm", "--force", "--volumes", name)
+            sandbox.unpack()
+        self._check_outcome(task, state, timed_out=timed_out)
 
     def stop(self) -> None:
-        """Tell every running step to stop; `run` of each then raises StepStoppedError."""
+        """Stop all running steps; `run` of each then raises StepStoppedError."""
         self._stopped.set()
         with self._lock:
             running = list(self._running.items())
@@ -141,10 +141,10 @@ class ContainerExecutor:
             threading.Thread(target=self._end, args=(name, process)).start()
 
     def _identify(self, place: Location) -> str:
-        """The id of the step's image, which names its content; pulled if need be."""
+        """The content id of the step's image, which is pulled if necessary."""
         image = self._images.get(place.step or "")
         if image is None:
-            raise ExternalError("there is no image for the step", place=place, fix="Make it: kaleyard build.")
+            raise ExternalError("the step has no image", place=place, fix="Build it with `kaleyard build`.")
         with self._identifying:
             if not self._ids:
                 self._ids = self._engine.image_ids(sorted(set(self._images.values())))
@@ -156,7 +156,7 @@ class ContainerExecutor:
         process = self._engine.begin("pull", "--quiet", image)
         with self._lock:
             self._running[image] = process
-        said = process.communicate()[0].decode(errors="replace")
+        output = process.communicate()[0].decode(errors="replace")
         with self._lock:
             del self._running[image]
         if self._stopped.is_set():
@@ -164,15 +164,15 @@ class ContainerExecutor:
         if not process.returncode:
             self._ids |= self._engine.image_ids([image])
         if image not in self._ids:
-            error = self._engine.refusal(said)
+            error = self._engine.refusal(output)
             raise ExternalError(
-                f"the image {image} is not here and cannot be pulled: {error.what}",
+                f"the image {image} is not on this machine and cannot be pulled: {error.what}",
                 place=place,
-                fix="Make it with `kaleyard build`, or log in to its registry.",
+                fix="Build it with `kaleyard build`, or log in to its registry.",
             )
 
     def _follow(self, name: str, command: list[str], task: StepTask) -> bool:
-        """Run the container to its end; whether it had to be ended because its time was over."""
+        """Run the container to its end; return whether it was stopped because it exceeded its time limit."""
         deadline = None if task.timeout is None else time.monotonic() + task.timeout
         while True:
             with self._lock:
@@ -187,7 +187,7 @@ class ContainerExecutor:
             finally:
                 with self._lock:
                     del self._running[name]
-            # The command may have been killed, or lost the engine: the container is what counts.
+            # The command may have been killed, or lost its connection; the container may still run.
             if process.returncode >= 0 and process.returncode != _NOTHING_RAN:
                 return False
             if not self._state(name).get("Running"):
@@ -195,36 +195,32 @@ class ContainerExecutor:
             command = ["wait", name]
 
     def _end(self, name: str, process: subprocess.Popen[bytes]) -> None:
-        """Ask the step to end, then make it: again and again, for it may only just begin, or be pulled still."""
+        """Terminate the step, then kill it. Repeat, because it may still be starting or its image be pulled."""
         deadline = time.monotonic() + _GRACE
         while process.poll() is None:
             if name in self._images.values():
                 process.terminate()
             else:
-                # The first process of a container is not ended by a signal that it does not handle yet.
-                number = "TERM" if time.monotonic() < deadline else "KILL"
-                self._engine.try_to("kill", f"--signal={number}", name)
+                # A container's first process ignores signals that it does not handle yet.
+                signal_name = "TERM" if time.monotonic() < deadline else "KILL"
+                self._engine.try_to("kill", f"--signal={signal_name}", name)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_TICK)
 
     def _state(self, name: str) -> dict[str, Any]:
-        """How the container is, or ended, in the engine's words; nothing if there is none."""
-        asked = self._engine.try_to("container", "inspect", "--format", "{{json .State}}", name)
-        if asked.returncode:
+        """The container's state as the engine reports it; empty if there is no such container."""
+        answer = self._engine.try_to("container", "inspect", "--format", "{{json .State}}", name)
+        if answer.returncode:
             return {}
-        return dict(json.loads(asked.stdout))
+        return dict(json.loads(answer.stdout))
 
-    def _judge(self, task: StepTask, state: Mapping[str, Any], *, timed_out: bool) -> None:
-        """Raise the error that says why the step did not get to its end, if it did not."""
+    def _check_outcome(self, task: StepTask, state: Mapping[str, Any], *, timed_out: bool) -> None:
+        """Raise the error that explains why the step failed, if it failed."""
         failure = reported_failure(task)
         place = failure.place if failure else task.place
         code = int(state.get("ExitCode", _NOTHING_RAN))
         if timed_out:
-            raise StepTimeoutError(
-                f"the step ran longer than {task.timeout:g} s",
-                place=place,
-                fix="Give it more time with --timeout, or less work.",
-            )
+            raise timeout_failure(task, place)
         if not code:
             return
         if self._stopped.is_set():
@@ -238,33 +234,30 @@ class ContainerExecutor:
 
 
 def _ending(task: StepTask, code: int) -> StepError:
-    """The error about a container that ended without a word of why."""
-    tail = log_tail(task)
-    more = f"; the end of its log:\n{tail}" if tail else ""
-    fix = f"Its log is {task.log}"
+    """The error for a container that ended without reporting a reason."""
     if code <= _SIGNALLED:
-        return StepError(f"the step's container ended with code {code}{more}", place=task.place, fix=fix)
+        return unreported_failure(task, f"the step's container exited with code {code}")
     try:
         name = signal.Signals(code - _SIGNALLED).name
     except ValueError:
         name = f"signal {code - _SIGNALLED}"
-    return KernelDiedError(f"the step's container was killed from outside by {name}{more}", place=task.place, fix=fix)
+    return unreported_failure(task, f"the step's container was killed by {name}", KernelDiedError)
 
 
 def _owner() -> str:
-    """What the names of this process's containers begin with: the machine, the process, and when that began."""
+    """The prefix of the names of this process's containers: machine, process id and start time."""
     machine = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
     process = psutil.Process()
     return f"kaleyard-{machine}-{process.pid}-{process.create_time():.0f}"
 
 
 def _is_orphan(name: str) -> bool:
-    """Whether the process that made the container was on this machine, and is no more."""
-    found = re.match(r"(kaleyard-[0-9a-f]{8})-(\d+)-(\d+)-", name)
-    if not found or not _owner().startswith(f"{found[1]}-"):
+    """Whether the container belongs to a process of this machine that no longer runs."""
+    match = re.match(r"(kaleyard-[0-9a-f]{8})-(\d+)-(\d+)-", name)
+    if not match or not _owner().startswith(f"{match[1]}-"):
         return False
     try:
-        began = psutil.Process(int(found[2])).create_time()
+        began = psutil.Process(int(match[2])).create_time()
     except psutil.NoSuchProcess:
         return True
-    return abs(began - int(found[3])) > _CLOCK
+    return abs(began - int(match[3])) > _CLOCK

@@ -1,7 +1,7 @@
-"""What a step may do in its container, and what it sees there of this machine: nothing it does not need.
+"""Restricts what a step's container may do and what it sees of this machine.
 
-The root is read-only but for /tmp, no capability and no network is left, and the step's own limits hold. A step that
-needs the network is tagged `network:on`; on a cluster that is a label of its pod, which a NetworkPolicy can select.
+The root is read-only except for /tmp, there are no capabilities and no network, and the step's limits apply. To allow
+network access, tag the step `network:on`; on a cluster that is a label of its pod, which a NetworkPolicy can select.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ __all__ = ["Sandbox", "confinement", "memory_limit"]
 
 _CONFINED = (
     "--read-only",
-    # Compiled code may be made and loaded there, as numba does.
+    # Executable, so that numba and others can compile code there and load it.
     "--tmpfs=/tmp:exec,mode=1777",
     "--cap-drop=ALL",
     "--security-opt=no-new-privileges",
-    # Where SELinux is in force, it would keep the step from the folders that are mounted for it.
+    # SELinux would otherwise deny access to the mounted folders.
     "--security-opt=label=disable",
     "--pids-limit=4096",
 )
@@ -42,115 +42,115 @@ _UNITS = {
 }
 _MEMORY = re.compile(r"([0-9]+)([EPTGMK]i?)?")
 _CPU = re.compile(r"([0-9]*[.]?[0-9]+)(m?)")
-_PERIOD = 100_000  # microseconds over which processor time is shared out
-_LEAST_MEMORY = 6 * 1024**2  # what Docker accepts
+_PERIOD = 100_000  # microseconds, of the CPU quota
+_LEAST_MEMORY = 6 * 1024**2  # accepted by Docker
 _LEAST_CPU = 0.01
-_ROOTS_STEPS = 1000  # who runs the steps when root runs Kaleyard
+_STEP_USER = 1000  # id of the user for steps if root runs Kaleyard
 _INSIDE = "/mnt/kaleyard"
 
 
 def confinement(settings: Settings, place: Location) -> list[str]:
-    """The engine's options for a step with these settings. Raises NotebookError for a setting that cannot be."""
+    """The engine's options for a step with these settings. Raises NotebookError for an invalid setting."""
     limits = dict(settings.limits)
     options = [*_CONFINED, f"--user={_user()}", *_network(settings, place)]
     memory = memory_limit(settings, place)
     if memory:
-        # No swap beyond it: a cluster has none either.
+        # No swap, as on a cluster.
         options += [f"--memory={memory}", f"--memory-swap={memory}"]
     if "cpu" in limits:
-        # A quota may be more than the machine has, where Docker refuses so many --cpus.
+        # Unlike --cpus, a quota may be larger than the machine.
         quota = round(_cpus(limits["cpu"], place) * _PERIOD)
         options += [f"--cpu-period={_PERIOD}", f"--cpu-quota={quota}"]
-    # Without a value, the engine's command takes it from its own environment: it is in no list of processes.
+    # Without a value, the engine's command takes it from its own environment, so no process list shows it.
     options += [f"--env={secret.variable}" for secret in settings.secrets]
     return options
 
 
 def memory_limit(settings: Settings, place: Location) -> int:
-    """The step's memory limit in bytes, 0 for none. Raises NotebookError for one that cannot be."""
+    """The step's memory limit in bytes, 0 for none. Raises NotebookError if it is invalid."""
     text = dict(settings.limits).get("memory")
     if text is None:
         return 0
-    found = _MEMORY.fullmatch(text)
-    size = int(found[1]) * _UNITS[found[2] or ""] if found else 0
+    match = _MEMORY.fullmatch(text)
+    size = int(match[1]) * _UNITS[match[2] or ""] if match else 0
     if size < _LEAST_MEMORY:
         raise _bad_limit("memory", text, 'a whole number with a unit, at least "6Mi", such as "4Gi"', place)
     return size
 
 
 def _cpus(text: str, place: Location) -> float:
-    found = _CPU.fullmatch(text)
-    number = float(found[1]) / (1000 if found[2] else 1) if found else 0.0
+    match = _CPU.fullmatch(text)
+    number = float(match[1]) / (1000 if match[2] else 1) if match else 0.0
     if number < _LEAST_CPU:
         raise _bad_limit("cpu", text, 'a number, or millicores, at least "10m", such as "500m"', place)
     return number
 
 
-def _bad_limit(key: str, text: str, wanted: str, place: Location) -> NotebookError:
-    return NotebookError(f"the limit {key} is {text!r}", place=place, fix=f"Make it {wanted}.")
+def _bad_limit(key: str, text: str, expected: str, place: Location) -> NotebookError:
+    return NotebookError(f"the limit {key} is {text!r}", place=place, fix=f"Make it {expected}.")
 
 
 def _network(settings: Settings, place: Location) -> list[str]:
-    told = dict(settings.labels).get(NETWORK_LABEL, "off")
-    if told not in ("on", "off"):
+    access = dict(settings.labels).get(NETWORK_LABEL, "off")
+    if access not in ("on", "off"):
         fix = "Tag it `network:on` or `network:off`."
-        raise NotebookError(f"the label {NETWORK_LABEL} is {told!r}", place=place, fix=fix)
-    return [] if told == "on" else ["--network=none"]
+        raise NotebookError(f"the label {NETWORK_LABEL} is {access!r}", place=place, fix=fix)
+    return [] if access == "on" else ["--network=none"]
 
 
 def _user() -> str:
-    """Who the step is: whoever runs it, so that what it makes is theirs, but never root."""
+    """The step's user and group ids: the current user's, who then owns its files, but never root's."""
     if os.getuid() == 0:
-        return f"{_ROOTS_STEPS}:{_ROOTS_STEPS}"
+        return f"{_STEP_USER}:{_STEP_USER}"
     return f"{os.getuid()}:{os.getgid()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """What of a step's files its container sees: its executor input, its inputs, and an empty folder for outputs.
+    """The files that a step's container sees: its executor input, its inputs, and an empty folder for outputs.
 
-    `folder` is the step's in the run; `given` is its executor input, `output_file` where its executor output belongs.
+    `folder` is the step's folder in the run; `output_file` is the target of its executor output.
     """
 
     folder: Path
-    given: Mapping[str, Any]
+    executor_input: Mapping[str, Any]
     output_file: Path
 
     def pack(self) -> list[str]:
-        """The engine's options that mount the box, once it is made."""
+        """Create the folder for outputs, and return the engine's options that mount the files."""
         self._inner.mkdir(parents=True, exist_ok=True)
         self._outputs.mkdir()
         atomic_write(self._input, json.dumps(self._inside()))
         mounts = [(self._input, f"{_INSIDE}/{self._input.name}", True), (self._outputs, f"{_INSIDE}/outputs", False)]
         mounts += [(path, f"{_INSIDE}/inputs/{path.name}", True) for path in self._inputs.values()]
         if os.getuid() == 0:
-            os.chown(self._outputs, _ROOTS_STEPS, _ROOTS_STEPS)
+            os.chown(self._outputs, _STEP_USER, _STEP_USER)
             for path in (path for path, _, read_only in mounts if read_only):
-                _let_read(path)
+                _make_readable(path)
         return [_mount(path, target, read_only=read_only) for path, target, read_only in mounts]
 
     @property
-    def executor_input(self) -> str:
-        """The step's executor input, as its command line names it inside."""
+    def input_argument(self) -> str:
+        """The argument for the step's executor input, with its path in the container."""
         return f"@{_INSIDE}/{self._input.name}"
 
     def unpack(self) -> None:
-        """Put what the step made where the run wants it, and remove the box.
+        """Move the step's outputs to their targets in the run, and remove the folder for outputs.
 
-        Raises StepError if there is something that is neither file nor folder, such as a link out of the box.
+        Raises StepError if an output is neither a file nor a folder, such as a link.
         """
         odd = next((p for p in _tree(self._outputs) if not _is_plain(p)), None)
         if os.getuid() == 0:
             for path in _tree(self._outputs):
                 os.chown(path, 0, 0, follow_symlinks=False)
         if odd is None:
-            for made, target in self._targets():
-                if made.exists():
+            for output, target in self._targets():
+                if output.exists():
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    made.replace(target)
+                    output.replace(target)
         shutil.rmtree(self._inner, ignore_errors=True)
         if odd is not None:
-            raise StepError(f"the step left {odd.name} among its outputs, which is neither file nor folder")
+            raise StepError(f"the step left {odd.name} among its outputs, which is neither a file nor a folder")
 
     @property
     def _inner(self) -> Path:
@@ -166,37 +166,37 @@ class Sandbox:
 
     @property
     def _inputs(self) -> dict[str, Path]:
-        told = self.given["inputs"]["artifacts"]
-        return {name: Path(one["artifacts"][0]["uri"]) for name, one in told.items()}
+        inputs = self.executor_input["inputs"]["artifacts"]
+        return {name: Path(value["artifacts"][0]["uri"]) for name, value in inputs.items()}
 
     def _targets(self) -> Iterator[tuple[Path, Path]]:
-        """Where the step's files are, and where the run wants them."""
+        """Each output in the sandbox, and its target in the run."""
         yield self._outputs / self.output_file.name, self.output_file
         yield self._outputs / FAILURE_FILE, self.output_file.with_name(FAILURE_FILE)
-        for name, one in self.given["outputs"]["artifacts"].items():
-            yield self._outputs / "artifacts" / name, Path(one["artifacts"][0]["uri"])
+        for name, value in self.executor_input["outputs"]["artifacts"].items():
+            yield self._outputs / "artifacts" / name, Path(value["artifacts"][0]["uri"])
 
     def _inside(self) -> dict[str, Any]:
-        """The executor input with the places that things have inside."""
-        inside = json.loads(json.dumps(self.given))
+        """The executor input with the paths in the container."""
+        inside = json.loads(json.dumps(self.executor_input))
         for name, path in self._inputs.items():
             inside["inputs"]["artifacts"][name]["artifacts"][0]["uri"] = f"{_INSIDE}/inputs/{path.name}"
-        for name, one in inside["outputs"]["artifacts"].items():
-            one["artifacts"][0]["uri"] = f"{_INSIDE}/outputs/artifacts/{name}"
+        for name, value in inside["outputs"]["artifacts"].items():
+            value["artifacts"][0]["uri"] = f"{_INSIDE}/outputs/artifacts/{name}"
         inside["outputs"]["outputFile"] = f"{_INSIDE}/outputs/{self.output_file.name}"
         return dict(inside)
 
 
 def _mount(source: Path, target: str, *, read_only: bool) -> str:
-    # The option is a line of CSV, so that any path can stand in it.
+    # The option is parsed as CSV: quoted, it can hold any path.
     fields = ["type=bind", f"src={source}", f"dst={target}", *(["readonly"] if read_only else [])]
     quoted = ('"' + field.replace('"', '""') + '"' if set(field) & set(',"\n') else field for field in fields)
     return "--mount=" + ",".join(quoted)
 
 
 def _tree(path: Path) -> list[Path]:
-    """The path and all below it, links not followed."""
-    below = [Path(at) / name for at, folders, files in os.walk(path) for name in (*folders, *files)]
+    """The path and everything below it, without following links."""
+    below = [Path(folder) / name for folder, folders, files in os.walk(path) for name in (*folders, *files)]
     return [path, *below]
 
 
@@ -205,10 +205,10 @@ def _is_plain(path: Path) -> bool:
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
-def _let_read(path: Path) -> None:
-    """Root's files may be its own alone, and the step is not root."""
-    for one in _tree(path):
-        mode = one.stat().st_mode
-        wanted = mode | (0o005 if stat.S_ISDIR(mode) else 0o004)
-        if wanted != mode:
-            one.chmod(wanted)
+def _make_readable(path: Path) -> None:
+    """Let the step's user read root's files."""
+    for entry in _tree(path):
+        mode = entry.stat().st_mode
+        readable = mode | (0o005 if stat.S_ISDIR(mode) else 0o004)
+        if readable != mode:
+            entry.chmod(readable)

@@ -1,4 +1,4 @@
-"""Steps as processes of this Python: forked from a server that has imported what they need, or started cold."""
+"""Runs steps as processes of this Python: forked from a server with their imports, or started cold."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from kaleyard.config import Project
-from kaleyard.errors import ExternalError, StepError, StepStoppedError, StepTimeoutError
+from kaleyard.errors import ExternalError, StepError, StepStoppedError
 from kaleyard.execution.executors.step_process import Job, StepProcess, start_process
 from kaleyard.execution.prewarm.fork_servers import KernelServer, StepServer, cold_reason
-from kaleyard.execution.task import StepTask, log_tail, reported_failure
+from kaleyard.execution.task import StepTask, reported_failure, timeout_failure, unreported_failure
 from kaleyard.pipeline import Pipeline, Step
 from kaleyard.runtime.contract import CELLS_VARIABLE
 
 __all__ = ["ProcessExecutor"]
 
-_GRACE = 10.0  # seconds a stopped step has to write its notebook and page
+_GRACE = 10.0  # seconds for a stopped step to write its notebook and page
 
 
 class ProcessExecutor:
-    """Runs each step as a process of this Python; `cold` if no kernel may be forked from one that is warm."""
+    """Runs each step as a process of this Python; with `cold`, kernels are not forked from a warm process."""
 
     def __init__(self, *, cold: bool = False) -> None:
-        self._cold = "it was asked for" if cold else cold_reason()
+        self._cold = "`--cold`" if cold else cold_reason()
         self._running: set[StepProcess] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -36,21 +36,21 @@ class ProcessExecutor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the kernel server, with every kernel it has."""
+        """End the kernel server and all its kernels."""
         if self._kernels is not None:
             self._kernels.close()
             self._kernels = None
 
     @property
     def engine(self) -> None:
-        """None: steps are processes."""
+        """None: steps run as processes."""
         return
 
     def use(self, pipeline: Pipeline, images: Mapping[str, str]) -> None:
-        """Nothing: processes need no images."""
+        """Do nothing: processes need no images."""
 
     def expect(self, modules: Sequence[str], steps: int) -> None:
-        """Start the servers that make steps start warm, if they can be had, and tell them what comes."""
+        """Start the fork servers, if this machine supports them, and tell them which modules to import."""
         if self._cold:
             return
         StepServer.get()
@@ -61,15 +61,15 @@ class ProcessExecutor:
 
     def environment(self, step: Step, project: Project) -> str:
         """The key of this interpreter and of the packages that the step uses."""
-        # Read only here: helpers start sooner than this is needed.
+        # Imported late, so that fork servers start sooner.
         from kaleyard.execution.environment_key import environment_key
 
         return environment_key(step, project)
 
     def notes(self) -> list[str]:
-        """Why kernels were started cold, if they were."""
+        """Why kernels started cold, if they did."""
         cold = self._kernels.cold if self._kernels else self._cold
-        return [f"kernels were started cold: {cold}"] if cold else []
+        return [f"cold kernels ({cold})"] if cold else []
 
     def run(self, task: StepTask) -> None:
         """Run the step as a process. Raises StepError, or ExternalError if no process can be started."""
@@ -89,18 +89,14 @@ class ProcessExecutor:
             with self._lock:
                 self._running.discard(process)
         if timed_out:
-            raise StepTimeoutError(
-                f"the step ran longer than {task.timeout:g} s",
-                place=_failure(task).place,
-                fix="Give it more time with --timeout, or less work.",
-            )
+            raise timeout_failure(task, _failure(task).place)
         if self._stopped and process.returncode:
             raise StepStoppedError("the step was stopped", place=_failure(task).place)
         if process.returncode:
             raise _failure(task, process.returncode)
 
     def stop(self) -> None:
-        """Tell every running step to stop; `run` of each then raises StepStoppedError."""
+        """Stop all running steps; `run` of each then raises StepStoppedError."""
         self._stopped = True
         with self._lock:
             running = list(self._running)
@@ -124,7 +120,7 @@ class ProcessExecutor:
 
     @staticmethod
     def _end(process: StepProcess) -> None:
-        """Ask the step to end, then make it: the step's kernel and all that it started end with it."""
+        """Terminate the step, then kill it, with its kernel and all processes that it started."""
         import psutil
 
         try:
@@ -145,13 +141,10 @@ class ProcessExecutor:
 
 
 def _failure(task: StepTask, code: int | None = None) -> StepError:
-    """What the step said went wrong, or, if it could say nothing, how it ended and the end of its log."""
-    told = reported_failure(task)
-    if told is not None:
-        return told
-    ending = f"killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with code {code}"
-    tail = log_tail(task)
-    more = f"; the end of its log:\n{tail}" if tail else ""
-    return StepError(
-        f"the step's process was {ending}{more}", place=task.place, fix=f"Its log is {os.fspath(task.log)}"
+    """The error that the step reported, or else how its process ended and the end of its log."""
+    if failure := reported_failure(task):
+        return failure
+    ending = (
+        f"was killed by {signal.Signals(-code).name}" if code is not None and code < 0 else f"exited with code {code}"
     )
+    return unreported_failure(task, f"the step's process {ending}")

@@ -1,4 +1,4 @@
-"""Starting a step's process: by the step server where there is one, as a new Python where there is not."""
+"""Starts a step's process: forked by the step server, or as a new Python without one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Job", "StepProcess", "start_process"]
 
 
 class StepProcess(Protocol):
-    """What of `subprocess.Popen` is needed of a step's process."""
+    """The part of `subprocess.Popen` that a step's process needs."""
 
     pid: int
     returncode: int | None
@@ -31,9 +31,9 @@ class StepProcess(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What `python -m MODULE ARGUMENTS` would do in that folder and environment, its output in `log`.
+    """A call of `python -m MODULE ARGUMENTS` in a folder and environment, with its output in `log`.
 
-    `kernels` is where a kernel server listens, empty for none; `modules` is what the job's kernel will import.
+    `kernels` is the address of a kernel server, empty for none; `modules` are the imports of the job's kernel.
     """
 
     module: str
@@ -58,14 +58,14 @@ class Job:
 
 
 def start_process(job: Job) -> StepProcess:
-    """A process that does the job, in a session of its own. Raises OSError if no process can be started."""
+    """Start a process for the job, in its own session. Raises OSError if that fails."""
     job.log.write_bytes(b"")
     server = StepServer.get()
     if server is not None:
         try:
             return server.start(job.to_dict())
         except OSError:
-            # The server has died (it may have been killed): this step and those after it start without one.
+            # The server has died or was killed: this and later steps start without it.
             StepServer.give_up()
     with job.log.open("ab") as out:
         return subprocess.Popen(

@@ -1,1 +1,1 @@
-"""Processes that have imported what steps need, and fork for each: they know modules, and nothing of pipelines."""
+"""Fork servers: processes that have imported what steps need, and fork for each. They know modules, not pipelines."""

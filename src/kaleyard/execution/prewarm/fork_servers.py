@@ -1,6 +1,6 @@
-"""The helpers of a run that make its steps start warm: a server of step runners, and one of kernels.
+"""Starts and calls the fork servers that let steps start warm: the step server and the kernel server.
 
-Both are forked-from processes; see `stepserver` and `kernelserver`. Where there can be none, steps start cold.
+See `step_server` and `kernel_server` for the processes. Where they cannot run, steps start cold.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 __all__ = ["ForkedProcess", "KernelServer", "StepServer", "cold_reason"]
 
-_LONGEST = 80  # characters, which leaves some of a socket's 107 for the kernels' own
-_LAST_WORDS = 5.0  # seconds that a server has to clear away
+_LONGEST_ADDRESS = 80  # characters; a socket's path may have 107, and kernels append to it
+_SHUTDOWN_TIMEOUT = 5.0  # seconds for a server to clean up
 
 
 def cold_reason() -> str:
-    """Why there can be no fork server here; empty if there can be one."""
+    """Why fork servers cannot run here; empty if they can."""
     if os.environ.get("KALEYARD_COLD"):
         return "KALEYARD_COLD is set"
     if not hasattr(os, "fork"):
@@ -34,7 +34,7 @@ def cold_reason() -> str:
 
 
 class ForkedProcess:
-    """A child of the step server, with what of `subprocess.Popen` is needed of it."""
+    """A child of the step server, with the part of `subprocess.Popen` that a step's process needs."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -54,31 +54,31 @@ class ForkedProcess:
             os.kill(self.pid, sig)
 
     def end(self, code: int) -> None:
-        """Note how it has ended."""
+        """Record the exit code."""
         self.returncode = code
         self._ended.set()
 
 
 class StepServer:
-    """The server of step runners: one for this process, which it ends with."""
+    """The step server: one for this process, ending with it."""
 
-    _one: StepServer | None = None
+    _instance: StepServer | None = None
     _lost = False
     _lock = threading.Lock()
 
     @classmethod
     def get(cls) -> StepServer | None:
-        """The server, started if need be; None where there can be none."""
+        """The server, started if necessary; None if it cannot run here."""
         with cls._lock:
             if cls._lost or cold_reason():
                 return None
-            if cls._one is None or cls._one.owner != os.getpid():
-                cls._one = cls()
-            return cls._one
+            if cls._instance is None or cls._instance.owner != os.getpid():
+                cls._instance = cls()
+            return cls._instance
 
     @classmethod
     def give_up(cls) -> None:
-        """No more servers in this process."""
+        """Start no more servers in this process."""
         cls._lost = True
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class StepServer:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def start(self, request: dict[str, Any]) -> ForkedProcess:
-        """Ask for a child and wait until it has started. Raises OSError if the server is gone."""
+        """Fork a child and wait until it has started. Raises OSError if the server has ended."""
         begun, child = threading.Event(), list[ForkedProcess]()
         with self._mutex:
             self._count += 1
@@ -110,12 +110,12 @@ class StepServer:
                 if "started" in message:
                     child = ForkedProcess(message["started"])
                     self._children[child.pid] = child
-                    begun, made = self._starting.pop(message["id"])
-                    made.append(child)
+                    begun, children = self._starting.pop(message["id"])
+                    children.append(child)
                     begun.set()
                 else:
                     self._children.pop(message["ended"]).end(message["code"])
-        # The server is gone: its children stop by themselves, and who waits for one must hear of it.
+        # The server has ended. Its children stop by themselves; wake the threads that wait for them.
         with self._mutex:
             for begun, _ in self._starting.values():
                 begun.set()
@@ -124,35 +124,35 @@ class StepServer:
 
 
 class KernelServer:
-    """The server of kernels of one run. `cold` says why its kernels start cold, empty while they need not."""
+    """The kernel server of one run. `cold` says why its kernels start cold; empty while they start warm."""
 
     def __init__(self) -> None:
         self.cold = ""
         self._closed = False
         self._folder = Path(tempfile.mkdtemp(prefix="ky-"))
         self.address = str(self._folder / "kernels")
-        if len(self.address) > _LONGEST:
-            self.cold = f"the name of {tempfile.gettempdir()} is too long for sockets"
+        if len(self.address) > _LONGEST_ADDRESS:
+            self.cold = f"the path {tempfile.gettempdir()} is too long for a socket"
         environment = {"PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED", "0")}
         self._process = _start("kaleyard.execution.prewarm.kernel_server", str(self._folder), **environment)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
     def expect(self, modules: Sequence[str], kernels: int) -> None:
-        """Tell what to import, and how many kernels will be asked for."""
+        """Send the modules to import and the number of kernels that will be requested."""
         try:
             _send(self._process, {"modules": list(modules), "kernels": kernels})
         except OSError:
-            # It is gone: `_listen` says so.
+            # The server has ended: `_listen` records that.
             return
 
     def close(self) -> None:
-        """End the server and every kernel it has, and clear its folder away."""
+        """End the server and all its kernels, and remove its folder."""
         self._closed = True
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()
-            self._process.wait(_LAST_WORDS)
+            self._process.wait(_SHUTDOWN_TIMEOUT)
         except (OSError, subprocess.TimeoutExpired):
             self._process.kill()
             self._process.wait()
@@ -168,7 +168,7 @@ class KernelServer:
 
 
 def _start(module: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
-    # `-m` looks for modules where it is started first: a user's random.py must not be taken for Python's.
+    # `-m` puts the current folder first on sys.path: a user's random.py must not shadow Python's.
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=sys.prefix,

@@ -1,4 +1,4 @@
-"""What the two fork servers share: children that are processes of their own, and word of their end."""
+"""Shared by the two fork servers: forking children, and noticing that they have ended."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["ended_children", "fork", "tell", "wake_on_children"]
 
 
 def fork(work: Callable[[], int], *, log: Path, close: Iterable[int] = ()) -> int:
-    """The pid of a child that does `work` in a session of its own; what it returns is the child's exit code.
+    """Fork a child that calls `work` in its own session, and return its pid; `work` returns the exit code.
 
-    Its standard input is empty and its output goes to `log`; of the server's files it keeps none of `close`.
+    The child's standard input is empty and its output goes to `log`; it closes the file descriptors in `close`.
     """
     child = os.fork()
     if child:
@@ -29,11 +29,11 @@ def fork(work: Callable[[], int], *, log: Path, close: Iterable[int] = ()) -> in
         for number in close:
             os.close(number)
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        for given, number in ((nothing, 0), (out, 1), (out, 2)):
-            os.dup2(given, number)
+        empty = os.open(os.devnull, os.O_RDONLY)
+        for source, number in ((empty, 0), (out, 1), (out, 2)):
+            os.dup2(source, number)
         os.close(out)
-        os.close(nothing)
+        os.close(empty)
         code = work()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1 if error.code else 0
@@ -44,13 +44,13 @@ def fork(work: Callable[[], int], *, log: Path, close: Iterable[int] = ()) -> in
             try:
                 stream.flush()
             except (OSError, ValueError):
-                # Nobody reads any more.
+                # The reader has ended.
                 continue
         os._exit(code)
 
 
 def wake_on_children() -> tuple[int, int]:
-    """The two ends of a pipe whose first can be read when a child has ended: something to `select` on."""
+    """A pipe to `select` on: its first end becomes readable when a child has ended."""
     ends = os.pipe()
     for end in ends:
         os.set_blocking(end, False)
@@ -60,7 +60,7 @@ def wake_on_children() -> tuple[int, int]:
 
 
 def ended_children() -> Iterator[tuple[int, int]]:
-    """The children that have ended since, with their exit codes; minus the signal's number for a killed one."""
+    """The children that have ended since the last call, with exit codes; minus the signal's number if killed."""
     while True:
         try:
             child, status = os.waitpid(-1, os.WNOHANG)
@@ -72,5 +72,5 @@ def ended_children() -> Iterator[tuple[int, int]]:
 
 
 def tell(message: Mapping[str, object]) -> None:
-    """Write a line of JSON to standard output, where the process that started the server listens."""
+    """Write a line of JSON to standard output, which the process that started the server reads."""
     os.write(1, json.dumps(message).encode() + b"\n")

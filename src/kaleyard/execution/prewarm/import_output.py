@@ -1,7 +1,7 @@
-"""What modules say when they are imported ahead, kept until a cell imports them.
+"""Records what modules print and warn while they are preloaded, and replays it in the cell that imports them.
 
-A warning that no progress bar is there, a greeting: where nobody imports ahead it comes below the cell with the import.
-So does a module's choice of which warnings are shown come before what the cell has chosen until then.
+Without preloading, a warning about a missing progress bar, for example, appears below the cell with the import. The
+warning filters that a module adds are replayed too, so that they take effect at the same point.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from typing import Any
 
 from kaleyard.execution.prewarm.preload import imported_by
 
-__all__ = ["SAYINGS", "Sayings", "say"]
+__all__ = ["IMPORT_OUTPUT", "ImportOutput", "replay"]
 
 
 @dataclass(slots=True, eq=False)
-class Sayings:
-    """What each module has said, as what has to be done to say it again."""
+class ImportOutput:
+    """The recorded output of each module, as functions that repeat it."""
 
-    kept: dict[str, list[Callable[[], object]]] = field(default_factory=dict)
-    _now: list[Callable[[], object]] = field(default_factory=list)
+    recorded: dict[str, list[Callable[[], object]]] = field(default_factory=dict)
+    _current: list[Callable[[], object]] = field(default_factory=list)
     _shell: Any = None
 
     @contextmanager
     def of(self, module: str) -> Iterator[None]:
-        """Keep what is said in here as this module's."""
-        shows, warnings.showwarning = warnings.showwarning, self._warned
+        """Record the output in this context as this module's."""
+        showwarning, warnings.showwarning = warnings.showwarning, self._warned
         before = list(warnings.filters)
-        self._now = []
+        self._current = []
         try:
             yield
         finally:
-            # A module may have changed it for good.
+            # Unless the module has replaced it.
             if warnings.showwarning == self._warned:
-                warnings.showwarning = shows
-            # Those put last stay there.
+                warnings.showwarning = showwarning
+            # Filters that the module appended stay in place.
             added = list(takewhile(lambda f: f not in before, warnings.filters))
             if added:
-                self._now.append(lambda: _put_first(added))
-            if self._now:
-                self.kept[module] = self._now
+                self._current.append(lambda: _put_first(added))
+            if self._current:
+                self.recorded[module] = self._current
 
-    def wrote(self, stream: str, text: str) -> None:
-        """Keep a text for a stream of this name."""
-        self._now.append(lambda: getattr(sys, stream).write(text))
+    def record_text(self, stream: str, text: str) -> None:
+        """Record text that was written to the stream with this name."""
+        self._current.append(lambda: getattr(sys, stream).write(text))
 
     def _warned(
         self,
@@ -62,53 +62,53 @@ class Sayings:
         line: str | None = None,  # noqa: ARG002
     ) -> None:
         if filename == importlib.__file__:
-            # It is about whoever imports the module, which is a cell: three calls up from there, by way of `say`.
-            self._now.append(lambda: warnings.warn(message, category, stacklevel=4))
+            # The warning is about the importing code: a cell, three calls up from here, through `replay`.
+            self._current.append(lambda: warnings.warn(message, category, stacklevel=4))
         else:
-            self._now.append(lambda: warnings.warn_explicit(message, category, filename, lineno))
+            self._current.append(lambda: warnings.warn_explicit(message, category, filename, lineno))
 
     def wait_for_imports(self, shell: Any) -> None:
-        """Say in the cells of this shell what was kept, each where the module is imported first."""
-        if self.kept:
+        """Replay each module's output in the first cell of this shell that imports it."""
+        if self.recorded:
             self._shell = shell
             shell.ast_transformers.append(self)
 
     def visit(self, tree: ast.Module) -> ast.Module:
-        """The cell with a call of `say` before each import of a module that has something to say."""
+        """The cell with a call of `replay` before each import of a module with recorded output."""
         body: list[ast.stmt] = []
         for node in tree.body:
-            body += [_call(name, node) for name in imported_by(node) if name in self.kept]
+            body += [_replay_call(name, node) for name in imported_by(node) if name in self.recorded]
             body.append(node)
         tree.body = body
         return tree
 
-    def again(self, module: str) -> None:
-        """Say what the module has said, once."""
-        for saying in self.kept.pop(module, ()):
-            saying()
-        if not self.kept and self._shell is not None and self in self._shell.ast_transformers:
+    def replay(self, module: str) -> None:
+        """Repeat the module's output, once."""
+        for repeat in self.recorded.pop(module, ()):
+            repeat()
+        if not self.recorded and self._shell is not None and self in self._shell.ast_transformers:
             self._shell.ast_transformers.remove(self)
 
 
-SAYINGS = Sayings()
+IMPORT_OUTPUT = ImportOutput()
 
 
-def say(module: str) -> None:
-    """Say what this module has said when it was imported ahead, in a cell that imports it."""
-    SAYINGS.again(module)
+def replay(module: str) -> None:
+    """Repeat the output of a preloaded module, in a cell that imports it."""
+    IMPORT_OUTPUT.replay(module)
 
 
 def _put_first(filters: list[Any]) -> None:
-    """Put these filters of warnings before all others, as they are where the module is imported now."""
+    """Put these warning filters first, as if the module were imported now."""
     if list(warnings.filters[: len(filters)]) != filters:
         others = [f for f in warnings.filters if f not in filters]
-        # It has Python forget which warnings were shown, as any change of filters has.
+        # Python then forgets which warnings were shown, as it does for any change of filters.
         warnings.resetwarnings()
         warnings.filters[:] = [*filters, *others]  # type: ignore[index]
 
 
-def _call(module: str, place: ast.stmt) -> ast.stmt:
-    made = ast.parse(f"__import__({__name__!r}, fromlist=['say']).say({module!r})").body[0]
-    for node in ast.walk(made):
-        ast.copy_location(node, place)
-    return made
+def _replay_call(module: str, location: ast.stmt) -> ast.stmt:
+    call = ast.parse(f"__import__({__name__!r}, fromlist=['replay']).replay({module!r})").body[0]
+    for node in ast.walk(call):
+        ast.copy_location(node, location)
+    return call

@@ -1,9 +1,9 @@
-"""An IPython shell where there is no kernel yet, for modules that look for one when they are imported.
+"""A stand-in for a kernel's IPython shell, for modules that look for one while they are preloaded.
 
-pandas, matplotlib, tqdm, rich, plotly and others ask at import whether they are in a notebook. Where they are imported
-ahead of the kernel they must find what they would find in it: a kernel's shell, its streams and its environment. All
-of these are made here with the real classes, but without sockets and threads, which no fork would survive. In the
-forked kernel the real ones take their place, and what was registered with the first ones goes over to them.
+pandas, matplotlib, tqdm, rich, plotly and others check at import whether they run in a notebook. When they are
+preloaded they must find what they would find in a kernel: its shell, streams and environment. These are created here
+from the real classes, but without sockets and threads, which do not survive a fork. In the forked kernel the real
+objects replace them, and take over what was registered with them.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from IPython.core.profiledir import ProfileDir
 
-from kaleyard.execution.prewarm.import_output import SAYINGS
+from kaleyard.execution.prewarm.import_output import IMPORT_OUTPUT
 
 __all__ = ["StandIn", "kernel_stream", "launcher"]
 
 _ARGUMENTS = ("--HistoryManager.enabled=False", "--InteractiveShell.colors=linux")
 
-# Where a kernel keeps its own files: each has others.
-_PLACES = ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR")
-# What of a formatter may be changed when a module is imported.
+# Folders that differ for each kernel.
+_KERNEL_FOLDERS = ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR")
+# The registries of a formatter that an import may change.
 _PRINTERS = ("type_printers", "singleton_printers", "deferred_printers")
 _TRANSFORMERS = ("input_transformers_cleanup", "input_transformers_post", "ast_transformers")
 
 
 def launcher() -> str:
-    """The program that runs in a kernel's process, as its `sys.argv` has it."""
+    """The program of a kernel's process, as in its `sys.argv`."""
     spec = find_spec("ipykernel_launcher")
     return str(spec and spec.origin)
 
 
 class _Early(OutStream):  # type: ignore[misc]
-    """A kernel's stream before there is a kernel: what is written is kept."""
+    """A kernel's stream before the kernel exists: it records what is written."""
 
-    def __init__(self, name: str) -> None:  # the real one's wants a session and starts threads
+    def __init__(self, name: str) -> None:  # OutStream's needs a session and starts threads
         self.name = name
 
     def write(self, string: str) -> int:
-        """Keep the text, until this is a real stream: whoever took this method before then still has it."""
+        """Record the text, until this is a real stream: modules may have kept this method from before."""
         if type(self) is not _Early:
             return int(OutStream.write(self, string) or 0)
-        SAYINGS.wrote(str(self.name), string)
+        IMPORT_OUTPUT.record_text(str(self.name), string)
         return len(string)
 
     def flush(self) -> None:
@@ -72,7 +72,7 @@ class _Early(OutStream):  # type: ignore[misc]
         raise io.UnsupportedOperation("fileno")
 
     def close(self) -> None:
-        """Stay open: the interpreter closes what it clears away, and this may be a real stream by then."""
+        """Do nothing, until this is a real stream: it must stay open for the kernel."""
         if type(self) is not _Early:
             OutStream.close(self)
 
@@ -81,7 +81,7 @@ _STREAMS = {name: _Early(name) for name in ("stdout", "stderr")}
 
 
 def kernel_stream(session: Any, thread: Any, name: str, *arguments: Any, **options: Any) -> Any:
-    """The stream that modules already have, now a real one. ipykernel calls this as it would call its class."""
+    """Turn the stream that modules already have into a real one; ipykernel calls this in place of its class."""
     stream = _STREAMS[name]
     stream.__class__ = OutStream
     OutStream.__init__(stream, session, thread, name, *arguments, **options)
@@ -93,7 +93,7 @@ class StandIn:
 
     def __init__(self, folder: Path) -> None:
         before, main = dict(os.environ), sys.modules["__main__"]
-        os.environ |= dict.fromkeys(_PLACES, str(folder))
+        os.environ |= dict.fromkeys(_KERNEL_FOLDERS, str(folder))
         app = IPKernelApp.instance(parent_handle=os.getppid())
         arguments = ["-f", str(folder / "kernel.json"), *_ARGUMENTS]
         app.parse_command_line(arguments)
@@ -102,139 +102,143 @@ class StandIn:
         self._app, self._kernel = app, IPythonKernel.instance(parent=app, profile_dir=profile)
         shell = self._shell = self._kernel.shell
         app.kernel, app.shell = self._kernel, shell
-        # It would run when this process ends, for a session that never was.
+        # It would run when this process exits, for a session that was never started.
         atexit.unregister(shell.atexit_operations)
         self._main = sys.modules["__main__"]
         sys.modules["__main__"] = main
-        self._surroundings = {n: v for n, v in os.environ.items() if before.get(n) != v and n not in _PLACES}
+        self._shell_environment = {
+            n: v for n, v in os.environ.items() if before.get(n) != v and n not in _KERNEL_FOLDERS
+        }
         os.environ.clear()
         os.environ.update(before)
-        self._set: dict[str, tuple[str | None, str]] = {}
+        self._set_by_imports: dict[str, tuple[str | None, str]] = {}
         self._generators: list[weakref.ref[random.Random]] = []
         self._filters = len(warnings.filters)
-        self._born = _registered(shell)
+        self._initial = _registered(shell)
 
     @contextmanager
     def importing(self, module: str) -> Iterator[None]:
-        """Be in a cell of the kernel, as far as this module can tell, which is imported."""
+        """Make the process look like a kernel that runs a cell, to import this module."""
         before, main, streams = dict(os.environ), sys.modules["__main__"], (sys.stdout, sys.stderr)
-        arguments, made = sys.argv, random.Random.__init__
+        arguments, original_init = sys.argv, random.Random.__init__
         sys.argv = self._arguments
-        os.environ.update(self._surroundings)
-        given = dict(os.environ)
+        os.environ.update(self._shell_environment)
+        environment = dict(os.environ)
         sys.modules["__main__"] = self._main
         sys.stdout, sys.stderr = _STREAMS["stdout"], _STREAMS["stderr"]
-        random.Random.__init__ = self._note_generator(made)  # type: ignore[method-assign]
+        random.Random.__init__ = self._recording_init(original_init)  # type: ignore[method-assign]
         try:
-            with self._shell.builtin_trap, self._shell.display_trap, SAYINGS.of(module):
+            with self._shell.builtin_trap, self._shell.display_trap, IMPORT_OUTPUT.of(module):
                 yield
         finally:
-            random.Random.__init__ = made  # type: ignore[method-assign]
+            random.Random.__init__ = original_init  # type: ignore[method-assign]
             sys.stdout, sys.stderr = streams
             sys.argv = arguments
             sys.modules["__main__"] = main
-            self._set |= {n: (before.get(n), v) for n, v in os.environ.items() if given.get(n) != v}
+            changed = {n: v for n, v in os.environ.items() if environment.get(n) != v}
+            self._set_by_imports |= {n: (before.get(n), v) for n, v in changed.items()}
             os.environ.clear()
             os.environ.update(before)
 
-    def environment(self, asked: dict[str, str]) -> dict[str, str]:
-        """What IPython and importing have set of the environment, for a kernel that is asked to have this one."""
-        # Where it differs from the one that modules were imported in, they might have left it as it is.
-        return self._surroundings | {n: value for n, (found, value) in self._set.items() if asked.get(n) == found}
+    def environment(self, requested: dict[str, str]) -> dict[str, str]:
+        """The variables that IPython and imports have set, for a kernel with the requested environment."""
+        # Where a variable differs from what a module saw at import, the module might not have changed it.
+        changed = {n: value for n, (seen, value) in self._set_by_imports.items() if requested.get(n) == seen}
+        return self._shell_environment | changed
 
     def start_kernel(self, arguments: list[str]) -> Any:
-        """The application of a real kernel, ready to start, in which all goes on that was imported here."""
+        """The application of a real kernel, ready to start, with everything that was imported here."""
         filters = list(warnings.filters)
-        for made in (self._shell, self._kernel, self._app):
-            type(made).clear_instance()
+        for singleton in (self._shell, self._kernel, self._app):
+            type(singleton).clear_instance()
         app = IPKernelApp.instance(parent_handle=os.getppid())
-        kind, app.outstream_class = app.outstream_class, f"{__name__}.{kernel_stream.__name__}"
+        stream_class, app.outstream_class = app.outstream_class, f"{__name__}.{kernel_stream.__name__}"
         app.initialize([*arguments, *_ARGUMENTS])
-        app.outstream_class = kind
+        app.outstream_class = stream_class
         self._restore_filters(filters)
-        _hand_over(self._shell, self._born, app.shell)
-        SAYINGS.wait_for_imports(app.shell)
-        # Modules may have kept them: from now on they are what the real ones are.
-        for ours, real in ((self._app, app), (self._kernel, app.kernel), (self._shell, app.shell)):
-            ours.__dict__ = real.__dict__
-        for known in self._generators:
-            generator = known()
+        _transfer(self._shell, self._initial, app.shell)
+        IMPORT_OUTPUT.wait_for_imports(app.shell)
+        # Modules may have kept references to the stand-ins: these now share the state of the real objects.
+        for stand_in, real in ((self._app, app), (self._kernel, app.kernel), (self._shell, app.shell)):
+            stand_in.__dict__ = real.__dict__
+        for reference in self._generators:
+            generator = reference()
             if generator is not None:
-                # Python does so after a fork, but for its own generator only.
+                # After a fork, Python reseeds only its own generator.
                 generator.seed()
         return app
 
     def _restore_filters(self, before: list[Any]) -> None:
-        """Put warning filters in the order they have in a kernel that imports after it has started.
+        """Put warning filters in the order that they have in a kernel that imports after its start.
 
-        There the kernel's own are behind those of what it imports; some have come to the front just now.
+        There the filters of imports come before the kernel's own; starting it has just put some of those first.
         """
         new = [f for f in warnings.filters if f not in before]
         imported = len(before) - self._filters
-        # It has Python forget which warnings were shown, as any change of filters has.
+        # Python then forgets which warnings were shown, as it does for any change of filters.
         warnings.resetwarnings()
         warnings.filters[:] = [*before[:imported], *new, *before[imported:]]  # type: ignore[index]
 
-    def _note_generator(self, made: Any) -> Any:
-        def note(generator: random.Random, x: Any = None) -> None:
-            made(generator, x)
+    def _recording_init(self, original_init: Any) -> Any:
+        def init(generator: random.Random, x: Any = None) -> None:
+            original_init(generator, x)
             if x is None:
                 self._generators.append(weakref.ref(generator))
 
-        return note
+        return init
 
 
 def _registered(shell: Any) -> dict[tuple[str, ...], Any]:
-    """What a shell holds that modules may add to, by its place."""
-    found: dict[tuple[str, ...], Any] = {("events", n): list(c) for n, c in shell.events.callbacks.items()}
+    """What modules may register with a shell: each registry's content by its path."""
+    registries: dict[tuple[str, ...], Any] = {("events", n): list(c) for n, c in shell.events.callbacks.items()}
     for kind, formatter in _formatters(shell).items():
-        found |= {("printers", kind, name): dict(getattr(formatter, name)) for name in _PRINTERS}
-        found["enabled", kind] = formatter.enabled
-    found |= {("magics", kind): dict(known) for kind, known in shell.magics_manager.magics.items()}
-    found |= {("transformers", name): list(getattr(shell, name)) for name in _TRANSFORMERS}
-    found["configurables",] = list(shell.configurables)
-    found["names",] = dict(shell.user_ns)
-    found["attributes",] = {n: v for n, v in vars(shell).items() if n != "_trait_values"}
-    found["errors",] = (shell.custom_exceptions, getattr(shell, "CustomTB", None))
-    return found
+        registries |= {("printers", kind, name): dict(getattr(formatter, name)) for name in _PRINTERS}
+        registries["enabled", kind] = formatter.enabled
+    registries |= {("magics", kind): dict(magics) for kind, magics in shell.magics_manager.magics.items()}
+    registries |= {("transformers", name): list(getattr(shell, name)) for name in _TRANSFORMERS}
+    registries["configurables",] = list(shell.configurables)
+    registries["names",] = dict(shell.user_ns)
+    registries["attributes",] = {n: v for n, v in vars(shell).items() if n != "_trait_values"}
+    registries["errors",] = (shell.custom_exceptions, getattr(shell, "CustomTB", None))
+    return registries
 
 
-def _hand_over(old: Any, born: dict[tuple[str, ...], Any], new: Any) -> None:
-    """Register with a shell what was registered with another one since it was born."""
-    for place, found in _registered(old).items():
-        known, (kind, *rest) = born.get(place), place
+def _transfer(old: Any, initial: dict[tuple[str, ...], Any], new: Any) -> None:
+    """Register with a shell what was registered with another one after its creation."""
+    for path, current in _registered(old).items():
+        before, (kind, *rest) = initial.get(path), path
         if kind == "events":
-            for function in _added(found, known):
+            for function in _added(current, before):
                 new.events.register(rest[0], function)
         elif kind == "printers":
-            getattr(_formatters(new)[rest[0]], rest[1]).update(_changed(found, known))
-        elif kind == "enabled" and found != known:
-            _formatters(new)[rest[0]].enabled = found
+            getattr(_formatters(new)[rest[0]], rest[1]).update(_changed(current, before))
+        elif kind == "enabled" and current != before:
+            _formatters(new)[rest[0]].enabled = current
         elif kind == "magics":
-            new.magics_manager.magics[rest[0]].update(_changed(found, known))
+            new.magics_manager.magics[rest[0]].update(_changed(current, before))
         elif kind == "transformers":
-            getattr(new, rest[0]).extend(_added(found, known))
+            getattr(new, rest[0]).extend(_added(current, before))
         elif kind == "configurables":
-            new.configurables.extend(_added(found, known))
+            new.configurables.extend(_added(current, before))
         elif kind == "names":
-            new.user_ns.update(_changed(found, known))
+            new.user_ns.update(_changed(current, before))
         elif kind == "attributes":
-            vars(new).update({n: v for n, v in found.items() if n not in (known or {}) and n not in vars(new)})
-        elif kind == "errors" and found != known and found[0]:
-            new.set_custom_exc(*found)
+            vars(new).update({n: v for n, v in current.items() if n not in (before or {}) and n not in vars(new)})
+        elif kind == "errors" and current != before and current[0]:
+            new.set_custom_exc(*current)
 
 
 def _formatters(shell: Any) -> dict[str, Any]:
-    """All that a shell formats values with, by what comes of it."""
+    """All formatters of a shell, by the kind of their output."""
     display = shell.display_formatter
     own = {"ipython_display": display.ipython_display_formatter, "mimebundle": display.mimebundle_formatter}
     return {**display.formatters, **own}
 
 
-def _added(found: list[Any], known: list[Any] | None) -> list[Any]:
-    return [value for value in found if value not in (known or [])]
+def _added(current: list[Any], before: list[Any] | None) -> list[Any]:
+    return [value for value in current if value not in (before or [])]
 
 
-def _changed(found: dict[Any, Any], known: dict[Any, Any] | None) -> dict[Any, Any]:
-    nothing = object()
-    return {name: value for name, value in found.items() if (known or {}).get(name, nothing) is not value}
+def _changed(current: dict[Any, Any], before: dict[Any, Any] | None) -> dict[Any, Any]:
+    missing = object()
+    return {name: value for name, value in current.items() if (before or {}).get(name, missing) is not value}

@@ -1,4 +1,4 @@
-"""Importing ahead what kernels will import, as far as that cannot be told from importing it there."""
+"""Preloads modules that kernels will import, where the result is the same as importing them in the kernel."""
 
 from __future__ import annotations
 
@@ -13,59 +13,55 @@ from pathlib import Path
 
 __all__ = ["UnsafeImportError", "imported_by", "modules_of", "preload", "with_companions"]
 
-# They start threads, or talk to a device, when they are imported or soon after: each kernel imports them itself.
-_LEFT_ALONE = frozenset(
+# These start threads or access a device at import or soon after, so each kernel imports them itself.
+_NOT_PRELOADED = frozenset(
     {"cupy", "jax", "mxnet", "polars", "pyspark", "ray", "tensorflow", "torch", "grpc", "numba", "kaleyard"}
 )
-# What values of these packages need to travel.
+# Modules that are needed to save and load values of these packages.
 _COMPANIONS = {"pandas": ("pyarrow", "pyarrow.parquet"), "sklearn": ("skops.io",)}
-# A notebook that sets these means to change what importing does.
-_ENVIRONMENT = ("environ", "putenv", "%env", "%set_env", "sys.path", "sys.modules", "find_spec", "import_module")
-# Libraries whose threads know of forks (pthread_atfork), and a thread that does, by its name.
+# Code with these words may change how imports work.
+_CHANGES_IMPORTS = ("environ", "putenv", "%env", "%set_env", "sys.path", "sys.modules", "find_spec", "import_module")
+# Libraries whose threads handle forks (pthread_atfork), and the name of such a thread.
 _SAFE_LIBRARIES = ("openblas", "libmkl", "libblis")
 _SAFE_THREAD = "jemalloc_bg_thd"  # of pyarrow
 
 
 class UnsafeImportError(Exception):
-    """An import that started threads: a fork would copy their locks, but not them."""
+    """An import started threads: a fork would copy their locks, but not the threads."""
 
 
 def modules_of(sources: Iterable[str], own: Iterable[str] = ()) -> list[str]:
-    """The installed modules that this code imports at its top, in its order.
+    """The installed modules that the code imports at top level, in order; none if it may change how imports work.
 
-    `own` are top-level names of the project: user's code, which only kernels may run. Code that changes what
-    importing does has none.
+    `own` are top-level modules of the project: user code, which only kernels may run.
     """
     sources = list(sources)
-    if any(word in source for source in sources for word in _ENVIRONMENT):
+    if any(word in source for source in sources for word in _CHANGES_IMPORTS):
         return []
-    found: dict[str, None] = {}
-    for source in sources:
-        for name in _imported(source):
-            found.setdefault(name)
-    left_alone = _LEFT_ALONE | set(own)
-    return [n for n in found if n.partition(".")[0] not in left_alone]
+    names = dict.fromkeys(name for source in sources for name in _imported(source))
+    excluded = _NOT_PRELOADED | set(own)
+    return [n for n in names if n.partition(".")[0] not in excluded]
 
 
 def with_companions(modules: Iterable[str]) -> list[str]:
-    """The modules, each once, and then what values of theirs need to travel."""
-    every = list(dict.fromkeys(modules))
-    tops = dict.fromkeys(n.partition(".")[0] for n in every)
-    return [*every, *(m for top in tops for m in _COMPANIONS.get(top, ()))]
+    """The modules without duplicates, and those that are needed to save and load their values."""
+    unique = list(dict.fromkeys(modules))
+    tops = dict.fromkeys(n.partition(".")[0] for n in unique)
+    return [*unique, *(m for top in tops for m in _COMPANIONS.get(top, ()))]
 
 
 def preload(name: str) -> bool:
-    """Import a module if it is an installed one, and tell whether it was new.
+    """Import an installed module; return whether this imported anything new.
 
-    One that cannot be imported is left to the kernel that asks for it. Raises UnsafeImportError if it is there now,
-    and has started threads.
+    Import errors are left to the kernel that imports the module. Raises UnsafeImportError if the import has started
+    threads.
     """
     if name in sys.modules or not _is_installed(name.partition(".")[0]):
         return False
     threads, libraries = _threads(), _blas()
     try:
         importlib.import_module(name)
-    except BaseException:  # noqa: BLE001 - whatever the module raises, even to end the process
+    except BaseException:  # noqa: BLE001 - the module may raise anything, even SystemExit
         new = False
     else:
         new = True
@@ -75,11 +71,11 @@ def preload(name: str) -> bool:
 
 
 def imported_by(node: ast.stmt) -> list[str]:
-    """The modules that a statement imports, in its order; none if it is no import."""
+    """The modules that a statement imports, in order; none if it is not an import."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-        # What is imported may be a module itself; if it is not, importing it fails, and nothing is lost.
+        # An imported name may be a submodule; if it is not, preloading it fails without harm.
         return [node.module, *(f"{node.module}.{a.name}" for a in node.names if a.name.islower() and a.name != "*")]
     return []
 
@@ -100,13 +96,13 @@ def _is_installed(top: str) -> bool:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return False
-    places = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
-    found = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
-    return any(Path(p).is_relative_to(place) for p in found if p for place in places)
+    folders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+    paths = [spec.origin, *(spec.submodule_search_locations or ())] if spec else []
+    return any(Path(path).is_relative_to(folder) for path in paths if path for folder in folders)
 
 
 def _threads() -> int:
-    """How many threads there are that may not know of forks, this one included."""
+    """The number of threads that may not handle forks, including this one."""
     try:
         names = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
     except OSError:
@@ -115,7 +111,7 @@ def _threads() -> int:
 
 
 def _blas() -> int:
-    """How many libraries with threads of the safe kind are loaded."""
+    """The number of loaded libraries whose threads handle forks."""
     try:
         maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
     except OSError:

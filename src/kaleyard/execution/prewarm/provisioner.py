@@ -1,7 +1,7 @@
-"""A kernel provisioner that takes kernels from the kernel server: warm, as they have imported what the step imports.
+"""A kernel provisioner that takes warm kernels, with the step's imports done, from the kernel server.
 
-jupyter_client's provisioners are its own way of saying how kernels come to be (entry points of the group
-`jupyter_client.kernel_provisioners`). Where no server answers, the kernel starts cold, as it would without this one.
+jupyter_client starts kernels through provisioners (entry points of the group `jupyter_client.kernel_provisioners`). If
+the server does not answer, the kernel starts cold, as it would without this provisioner.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvision
 __all__ = ["WarmProvisioner", "prepare", "use_kernels"]
 
 _WARM = "kaleyard-warm"
-_PATIENCE = 60.0  # seconds that a kernel may take to come; importing torch takes ten
-_STARTS = 20.0  # seconds that the server may take to listen
+_KERNEL_TIMEOUT = 60.0  # seconds; importing torch takes ten
+_SERVER_TIMEOUT = 20.0  # seconds for the server to listen
 _TICK = 0.002
 
 
 def prepare() -> None:
-    """Make the warm provisioner known in this process; elsewhere nobody sees it."""
+    """Register the warm provisioner, in this process only."""
     group = KernelProvisionerFactory.GROUP_NAME
     KernelProvisionerFactory.instance().provisioners[_WARM] = EntryPoint(
         _WARM, f"{__name__}:{WarmProvisioner.__name__}", group
@@ -38,25 +38,25 @@ def prepare() -> None:
 
 
 def use_kernels(address: str, modules: Sequence[str]) -> None:
-    """Take the kernels of this process from the server at `address`, with these modules imported."""
+    """Start this process's kernels from the server at `address`, with these modules imported."""
     WarmProvisioner.address, WarmProvisioner.modules = address, tuple(modules)
     KernelProvisionerFactory.instance().default_provisioner_name = _WARM
 
 
 class WarmProvisioner(LocalProvisioner):  # type: ignore[misc]
-    """Kernels of the kernel server that listens at `address`, with `modules` imported."""
+    """Provides kernels from the kernel server at `address`, with `modules` imported."""
 
     address = ""
     modules: tuple[str, ...] = ()
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
-        """The connection of a kernel that runs in the folder and environment asked for."""
+        """Start a kernel in the requested folder and environment, and return its connection."""
         try:
             request = {"folder": str(kwargs.get("cwd") or Path.cwd()), "environment": dict(kwargs["env"])}
             # After `python -m ipykernel_launcher -f FILE`.
             process = _KernelProcess(self.address, request | {"modules": self.modules, "arguments": cmd[5:]})
         except (OSError, ValueError, KeyError) as error:
-            print(f"the kernel starts cold: {error!r}", file=sys.stderr)  # noqa: T201 - goes to the step's log
+            print(f"cold kernel, because the kernel server failed: {error!r}", file=sys.stderr)  # noqa: T201 - goes to the step's log
             return await super().launch_kernel(cmd, **kwargs)
         self.process: _KernelProcess | None = process
         self.pid = self.pgid = process.pid
@@ -64,12 +64,12 @@ class WarmProvisioner(LocalProvisioner):  # type: ignore[misc]
         return process.connection
 
     async def wait(self) -> int | None:
-        """The exit code, as soon as there is one; LocalProvisioner looks ten times a second."""
+        """Wait for the exit code; more often than LocalProvisioner, which polls ten times a second."""
         process = self.process
         if not isinstance(process, _KernelProcess):
             code: int | None = await super().wait()
             return code
-        while process.poll() is None:  # noqa: ASYNC110 - what there is to wait on is a plain socket
+        while process.poll() is None:  # noqa: ASYNC110 - there is only a plain socket to wait on
             await asyncio.sleep(_TICK)
         process.close()
         self.process = None
@@ -77,9 +77,9 @@ class WarmProvisioner(LocalProvisioner):  # type: ignore[misc]
 
 
 class _KernelProcess:
-    """What of `subprocess.Popen` is needed of a kernel that another process has forked.
+    """The part of `subprocess.Popen` that a kernel needs which another process has forked.
 
-    The server kills it when this connection ends, however that comes about.
+    The server kills the kernel when this connection ends for any reason.
     """
 
     stdin = stdout = stderr = None
@@ -90,21 +90,21 @@ class _KernelProcess:
         try:
             self._connect(Path(address))
             self._socket.sendall(json.dumps(request).encode() + b"\n")
-            told = json.loads(self._line())
-            self.pid = int(told["pid"])
-            self._folder = Path(told["folder"])
-            self.connection = told["connection"] | {"key": told["connection"]["key"].encode()}
+            answer = json.loads(self._line())
+            self.pid = int(answer["pid"])
+            self._folder = Path(answer["folder"])
+            self.connection = answer["connection"] | {"key": answer["connection"]["key"].encode()}
             self._socket.setblocking(False)
         except BaseException:
             self._socket.close()
             raise
 
     def _connect(self, address: Path) -> None:
-        """Connect to the server, which may be starting still: as long as its folder is there, it comes."""
-        deadline = time.monotonic() + _STARTS
+        """Connect to the server, which may still be starting: as long as its folder exists, wait for it."""
+        deadline = time.monotonic() + _SERVER_TIMEOUT
         while not address.exists() and address.parent.is_dir() and time.monotonic() < deadline:
             time.sleep(_TICK)
-        self._socket.settimeout(_PATIENCE)
+        self._socket.settimeout(_KERNEL_TIMEOUT)
         self._socket.connect(str(address))
 
     def _line(self) -> bytes:
@@ -125,7 +125,7 @@ class _KernelProcess:
                 return None
             except OSError:
                 line = b""
-            # Without a word the server itself is gone, and its kernels with it.
+            # A closed connection means that the server has ended, with all its kernels.
             self.returncode = json.loads(line)["code"] if line else -signal.SIGKILL
         return self.returncode
 
@@ -140,12 +140,12 @@ class _KernelProcess:
         self.send_signal(signal.SIGTERM)
 
     def close(self) -> None:
-        """Bring what the kernel wrote past its channels to this process's log, and clear away."""
+        """Copy what the kernel wrote outside its channels to this process's log, and clean up."""
         try:
             with (self._folder / "log.txt").open(errors="replace") as log:
                 shutil.copyfileobj(log, sys.stderr)
         except OSError:
-            # The server has cleared away before.
+            # The server has already removed it.
             pass
         shutil.rmtree(self._folder, ignore_errors=True)
         self._socket.close()

@@ -1,8 +1,8 @@
-"""Step runners without their start-up: a process that has imported what every step needs, and forks for each.
+"""The step server: a process that has imported what every step needs, and forks a child for each step.
 
 `python -m kaleyard.execution.prewarm.step_server` reads requests from standard input, one per line, and forks a child
-for each: it runs the module that the request names, such as `kaleyard.runtime.__main__` for a step. The start and
-end of each child are reported on standard output. The server ends when its input closes.
+for each, which runs the requested module, such as `kaleyard.runtime.__main__` for a step. It reports the start and end
+of each child on standard output. The server ends when its input closes.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from kaleyard.runtime.import_shortcuts import skip_iri_grammar
 
 __all__ = ["serve"]
 
-# In the order of their need: the first step starts when the first few are there.
+# The first step can start as soon as the first group is imported.
 _FIRST = ("papermill", "psutil", "kaleyard.runtime.__main__", "kaleyard.runtime.kernels.papermill_engine")
 _LATER = ("jinja2", "nbconvert.exporters.html", "kaleyard.runtime.notebook_page")
 
 
 def serve() -> None:
-    """Serve until standard input ends; children go on, and end by themselves when their parent is gone."""
-    # The folder this was started in, which `-m` puts there.
+    """Serve until standard input ends; children continue, and end by themselves when their parent has ended."""
+    # `-m` puts the current folder first.
     del sys.path[0]
     skip_iri_grammar()
     from kaleyard.execution.prewarm import provisioner as kernels
@@ -42,7 +42,7 @@ def serve() -> None:
     _compile_validators()
     later = deque(_LATER)
     wake, woken = wake_on_children()
-    waiting = b""
+    incomplete = b""
     while True:
         ready, _, _ = select.select([0, wake], [], [], 0 if later else None)
         if wake in ready:
@@ -53,18 +53,18 @@ def serve() -> None:
             data = os.read(0, 1 << 20)
             if not data:
                 return
-            *lines, waiting = (waiting + data).split(b"\n")
+            *lines, incomplete = (incomplete + data).split(b"\n")
             for line in lines:
                 _start(json.loads(line), (wake, woken))
         elif later:
             import_module(later.popleft())
             if not later:
-                _make_first_page()
+                _render_first_page()
             gc.freeze()
 
 
 def _compile_validators() -> None:
-    """Have nbformat's validators: it makes one when it is first asked for it, 0.15 s for each step."""
+    """Compile nbformat's validators, which would otherwise take 0.15 s in each step."""
     from nbformat import v4
     from nbformat.validator import get_validator
 
@@ -72,8 +72,8 @@ def _compile_validators() -> None:
         get_validator(v4.nbformat, minor)
 
 
-def _make_first_page() -> None:
-    """A page that nobody wants: making it loads lexers and templates, which makes the others four times as quick."""
+def _render_first_page() -> None:
+    """Render a page only to load lexers and templates, which makes later pages four times as fast."""
     from kaleyard.runtime.notebook_page import write_page
 
     outputs = [{"output_type": "stream", "name": "stdout", "text": "1"}]
@@ -86,16 +86,16 @@ def _make_first_page() -> None:
         write_page(notebook, Path(folder) / "page.html", "")
 
 
-def _start(request: dict[str, Any], ours: Iterable[int]) -> None:
-    child = fork(lambda: _run(request), log=Path(request["log"]), close=ours)
+def _start(request: dict[str, Any], close: Iterable[int]) -> None:
+    child = fork(lambda: _run(request), log=Path(request["log"]), close=close)
     tell({"id": request["id"], "started": child})
 
 
 def _run(request: dict[str, Any]) -> int:
-    """Do what was asked, in the environment and folder it was asked for."""
+    """Run the requested module in the requested environment and folder."""
     os.environ.clear()
     os.environ.update(request["environment"])
-    # Where temporary files go was found out before the fork, for another environment.
+    # Cached before the fork, for another environment.
     tempfile.tempdir = None
     os.chdir(request["folder"])
     from kaleyard.execution.prewarm import provisioner as kernels
