@@ -36,7 +36,7 @@ def test_a_value_that_finds_no_room_among_the_runs_is_told(
     assert error is not None
     assert "`big`" in error["what"] or "artifacts/big/big" in error["what"]
     assert "No space left" in error["what"]
-    assert "room" in error["fix"]
+    assert "space" in error["fix"]
     assert done.report.is_file()
     # The value is not there in part, and neither run nor cache says that it is.
     assert files(small) >= {"index.html", "run.json", "step.executed.ipynb", "page.html", "failure.json"}
