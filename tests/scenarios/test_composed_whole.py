@@ -331,7 +331,7 @@ def test_every_kind_of_error_is_told_once(source: str, name: str | None, kernel:
         ("include two.ipynb -p SEED=many", "'many' is not of type int"),
         ("include two.ipynb -p SEED", "-p has 'SEED', which is not NAME=VALUE"),
         ("include two.ipynb -o a=1", "not NAME=OUTSIDE"),
-        ("include two.ipynb -o a=b -o a=c", "tells a twice"),
+        ("include two.ipynb -o a=b -o a=c", "names a twice"),
         ("include two.ipynb -o nothing=b", "two.ipynb makes no `nothing`"),
         ("include 'two.ipynb", "No closing quotation"),
         ("include round.ipynb", "composed of each other: here.ipynb -> round.ipynb -> round.ipynb"),
