@@ -188,7 +188,7 @@ def test_a_finding_in_a_part_names_the_part_and_its_cell(project: Path) -> None:
     notebook(project / "notebooks" / "part.ipynb", ("# words", "markdown"), ("a = missing", "step:a"))
     root = compose(project / "notebooks" / "root.ipynb", ("%run part.ipynb", "notebook:part"))
     (finding,) = kaleyard.check(root)
-    assert str(finding).startswith("notebooks/part.ipynb: cell 2, step part: KY201 nothing makes the name `missing`")
+    assert str(finding).startswith("notebooks/part.ipynb: cell 2, step part: KY201 undefined name `missing`")
 
 
 def test_parts_are_no_pipelines_of_their_own(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
