@@ -30,7 +30,7 @@ class RegisteredInStepValue(Rule[NotebookAnalysis]):
         ("names = {}", "step:load"),
         ("def register(made):\n    names[made.__name__] = made\n    return made", "functions"),
         ("@register\ndef double(x):\n    return 2 * x", "functions"),
-        ("print(names['double'](2))", "step:show"),
+        ("print(names.get('double')(2))", "step:show"),
     )
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
