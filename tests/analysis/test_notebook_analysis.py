@@ -69,7 +69,7 @@ def test_a_notebook_with_nothing_to_run_is_refused(tmp_path: Path) -> None:
 
 def test_what_kale_refuses_is_an_error_of_the_notebook(tmp_path: Path) -> None:
     path = notebook(tmp_path / "nb.ipynb", ("a = 1", "step:a"), metadata={"kubeflow_notebook": {"nosuchkey": 1}})
-    with pytest.raises(NotebookError, match="Kale refuses this notebook"):
+    with pytest.raises(NotebookError, match="Kale rejects this notebook"):
         read(path, Project(tmp_path.resolve()))
 
 

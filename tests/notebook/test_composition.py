@@ -138,7 +138,7 @@ def test_a_reference_that_cannot_be_followed_is_told(project: Path, told: dict[s
         (
             "%run other.ipynb",
             {},
-            r'`notebook_path` in the cell\'s metadata is "part.ipynb", and its line says otherwise',
+            r'`notebook_path` in the cell\'s metadata is "part.ipynb", but its line differs',
         ),
         ("%run part.ipynb", {"notebook_parameters": {"N": 2}}, '`notebook_parameters` .* is {"N": 2}'),
         ("%kaleyard include part.ipynb -p N=3", {"notebook_parameters": {"N": 2}}, "include part.ipynb -p N=3`"),
@@ -152,7 +152,7 @@ def test_a_reference_that_cannot_be_followed_is_told(project: Path, told: dict[s
         ("%kaleyard include part.ipynb -p M=3", {}, "part.ipynb has no parameter M"),
         ("%kaleyard include part.ipynb -p N=x", {}, "parameter N: 'x' is not of type int"),
         ("%kaleyard include gone.ipynb", {"notebook_path": ""}, "there is no notebook gone.ipynb"),
-        ("# a comment", {"notebook_path": ""}, "no `notebook_path`, and no line of the cell runs a notebook"),
+        ("# a comment", {"notebook_path": ""}, "no `notebook_path` in its metadata, and no line that runs"),
     ],
 )
 def test_a_line_that_is_wrong_or_says_otherwise_is_told(
@@ -188,7 +188,7 @@ def test_a_finding_in_a_part_names_the_part_and_its_cell(project: Path) -> None:
     notebook(project / "notebooks" / "part.ipynb", ("# words", "markdown"), ("a = missing", "step:a"))
     root = compose(project / "notebooks" / "root.ipynb", ("%run part.ipynb", "notebook:part"))
     (finding,) = kaleyard.check(root)
-    assert str(finding).startswith("notebooks/part.ipynb: cell 2, step part: KY201 nothing makes the name `missing`")
+    assert str(finding).startswith("notebooks/part.ipynb: cell 2, step part: KY201 undefined name `missing`")
 
 
 def test_parts_are_no_pipelines_of_their_own(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,5 +223,5 @@ def test_changing_a_type_without_its_users_is_told(project: Path) -> None:
     with pytest.raises(kaleyard.KaleyardError, match="sets `M`, but this notebook has no such parameter"):
         kaleyard.read(root)
     said = notebook(folder / "said.ipynb", ("N: int = 1.5", "pipeline-parameters"), ("a = N", "step:a"))
-    with pytest.raises(CheckError, match=r"said to be of type int, and its default 1.5 is not"):
+    with pytest.raises(CheckError, match=r"annotated as int, but its default 1.5 is not"):
         kaleyard.read(said)

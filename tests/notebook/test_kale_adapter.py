@@ -54,5 +54,5 @@ def test_a_volume_is_read_from_the_metadata(tmp_path: Path) -> None:
 
 
 def test_an_unknown_setting_is_refused_with_the_notebook(tmp_path: Path) -> None:
-    with pytest.raises(NotebookError, match=r"nb\.ipynb: Kale refuses"):
+    with pytest.raises(NotebookError, match=r"nb\.ipynb: Kale rejects"):
         outline(tmp_path, ("a", "step:one"), nosuchsetting=1)

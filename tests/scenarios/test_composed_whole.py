@@ -331,7 +331,7 @@ def test_every_kind_of_error_is_told_once(source: str, name: str | None, kernel:
         ("include two.ipynb -p SEED=many", "'many' is not of type int"),
         ("include two.ipynb -p SEED", "-p has 'SEED', which is not NAME=VALUE"),
         ("include two.ipynb -o a=1", "not NAME=OUTSIDE"),
-        ("include two.ipynb -o a=b -o a=c", "tells a twice"),
+        ("include two.ipynb -o a=b -o a=c", "names a twice"),
         ("include two.ipynb -o nothing=b", "two.ipynb makes no `nothing`"),
         ("include 'two.ipynb", "No closing quotation"),
         ("include round.ipynb", "composed of each other: here.ipynb -> round.ipynb -> round.ipynb"),
@@ -394,18 +394,18 @@ def test_a_composed_notebook_that_nothing_runs_is_told_with_the_line_to_write(pr
 )
 def test_a_line_that_uses_the_notebook_otherwise_is_told(line: str, project: Path) -> None:
     root = write(project / "notebooks", *ROOT[:4], (line, "skip"), *ROOT[5:])
-    assert findings(root) == [("KY606", 4, f"`{line}` below uses parts/fit.ipynb otherwise")]
+    assert findings(root) == [("KY606", 4, f"`{line}` below runs parts/fit.ipynb with other values or names")]
 
 
 def test_a_line_that_runs_another_notebook_is_not_meant(project: Path) -> None:
     notebook(project / "notebooks" / "other.ipynb", ("x = 1", "step:x"))
     root = write(project / "notebooks", *ROOT[:4], ("%run other.ipynb", "skip"), *ROOT[5:])
-    assert findings(root) == [("KY606", 4, "nothing runs parts/fit.ipynb in Jupyter")]
+    assert findings(root) == [("KY606", 4, "no line runs parts/fit.ipynb in Jupyter")]
 
 
 def test_a_line_that_comes_before_the_magic_is_known_is_told(project: Path) -> None:
     root = write(project / "notebooks", *ROOT[1:])
-    assert findings(root) == [("KY606", 4, "`%kaleyard` is not known here: no cell above loads it")]
+    assert findings(root) == [("KY606", 4, "no cell above loads `%kaleyard`")]
 
 
 @pytest.mark.parametrize("broken", ["x = = 1", "%kaleyard include", "%kaleyard include nothing.ipynb -p A=1"])
@@ -420,4 +420,4 @@ def test_code_beside_the_line_in_its_cell_is_code_that_no_step_gets(more: str, t
     line = "%kaleyard include part.ipynb -p N='{\"b\": 1}'"
     cells = [LOAD, (f"%%capture\n{more}\n{line}", "notebook:part"), ("print(a)", "step:b")]
     root = notebook(project / "notebooks" / "root.ipynb", *cells)
-    assert findings(root) == ([("KY601", 2, "no step gets this code")] if told else [])
+    assert findings(root) == ([("KY601", 2, "this code belongs to no step")] if told else [])

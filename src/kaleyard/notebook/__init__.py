@@ -1,4 +1,4 @@
-"""The notebook as a person wrote it: an .ipynb file in; cells, tags, parameters and what it is composed of out.
+"""The notebook as its author wrote it: an .ipynb file in; cells, tags, parameters and composed notebooks out.
 
 Only `kale_adapter` and `kale_loader` use Kale. May import `config`, `pipeline`, `errors`.
 """

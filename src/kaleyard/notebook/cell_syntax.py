@@ -13,54 +13,54 @@ from kaleyard.notebook.magics import with_magics
 
 __all__ = ["BODY_MAGIC", "parse_cell", "parse_with_lines"]
 
-# Cell magics that run their body once, in the notebook's own namespace.
+# Cell magics that run their body once, in the notebook's namespace.
 BODY_MAGIC = re.compile(r"%%(?:time|capture|prun)\b[^\n]*\n")
 
-# Line magics that are often written without `%`.
+# Line magics that are often written without `%` (IPython's automagic).
 _AUTOMAGIC = frozenset("pip conda mamba uv cd ls ll cat cp mv rm mkdir rmdir man matplotlib run load_ext".split()) | {
     *("time", "timeit", "autoreload", "config", "env", "pylab"),
 }
 
 
-def parse_cell(source: str, place: Location) -> ast.Module:
+def parse_cell(source: str, location: Location) -> ast.Module:
     """The syntax tree of a cell as IPython would run it. Raises NotebookError, with the line, for bad syntax."""
     try:
         return parse_with_lines(source)[0]
     except SyntaxError as error:
         raise NotebookError(
-            f"this is no valid Python (line {error.lineno or 1}): {error.msg}",
-            place=place,
-            fix="Mend or skip the cell.",
+            f"invalid Python syntax (line {error.lineno or 1}): {error.msg}",
+            place=location,
+            fix="Fix it, or tag the cell `skip`.",
         ) from error
 
 
 @lru_cache(maxsize=16_384)
 def parse_with_lines(source: str) -> tuple[ast.Module, bool]:
-    """The syntax tree, and whether its lines are the source's."""
-    # What Python warns of in a cell, it will tell when the cell runs.
+    """The syntax tree, and whether its line numbers are those of the source."""
+    # Python shows the warnings of a cell when the cell runs.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _parsed_quietly(source)
+        return _parse_without_warnings(source)
 
 
-def _parsed_quietly(source: str) -> tuple[ast.Module, bool]:
+def _parse_without_warnings(source: str) -> tuple[ast.Module, bool]:
     try:
         tree = _parse(source)
         _compile(tree)
     except SyntaxError:
         text = _transformed(_with_percent(source))
-        same = text.count("\n") == source.rstrip("\n").count("\n") + 1 and not re.search(r"(?m)^\s*%%", source)
+        same_lines = text.count("\n") == source.rstrip("\n").count("\n") + 1 and not re.search(r"(?m)^\s*%%", source)
         if BODY_MAGIC.match(source):
-            # The body stands below the magic's line as it would stand in a cell of its own.
-            same = parse_with_lines(source.partition("\n")[2])[1]
+            # IPython runs the body, below the magic's line, like a cell of its own.
+            same_lines = parse_with_lines(source.partition("\n")[2])[1]
         tree = _parse(text)
         _compile(tree)
-        return with_magics(tree, lambda inner: copy.deepcopy(parse_with_lines(inner)[0])), same
+        return with_magics(tree, lambda inner: copy.deepcopy(parse_with_lines(inner)[0])), same_lines
     return tree, True
 
 
 def _with_percent(source: str) -> str:
-    """The source with the `%` that IPython's automagic adds where a cell is one line and no Python."""
+    """The source with the `%` that IPython's automagic adds to a cell of one line that is not Python."""
     line = source.strip()
     return f"%{line}" if "\n" not in line and line.partition(" ")[0] in _AUTOMAGIC else source
 
@@ -73,12 +73,12 @@ def _parse(source: str) -> ast.Module:
 
 
 def _compile(tree: ast.Module) -> None:
-    """Raises SyntaxError for what parses and still cannot run, such as a `return` outside of a function."""
+    """Raises SyntaxError for code that parses but cannot be compiled, such as a `return` outside a function."""
     compile(tree, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
 
 
 def _transformed(source: str) -> str:
-    # IPython costs 0.2 s to import, and only cells with magics need it.
+    # Importing IPython takes 0.2 s, and only cells with magics need it.
     from IPython.core.inputtransformer2 import TransformerManager
 
     return str(TransformerManager().transform_cell(source))

@@ -1,12 +1,12 @@
-"""The notebooks that a notebook is composed of: what its `notebook:` cells refer to, and how.
+"""The notebooks that a notebook is composed of: which ones its `notebook:` cells refer to, and how.
 
-A `notebook:NAME` cell has, in its metadata, `notebook_path` (relative to its notebook), and may have
-`notebook_parameters` (values that this use of the notebook has fixed) and `notebook_outputs` (names under which
-values that it makes are known outside: two uses of one notebook make the same names otherwise).
+The metadata of a `notebook:NAME` cell has `notebook_path` (relative to its notebook), and may have
+`notebook_parameters` (fixed values for this use of the notebook) and `notebook_outputs` (other names for its values
+in this notebook, as two uses of one notebook would define the same names).
 
-A line can say the same, and runs the other notebook where the whole is run from top to bottom:
-`%kaleyard include PATH -p NAME=VALUE -o NAME=OUTSIDE`, or `%run PATH`. It stands in the cell, where it is enough by
-itself; or, as Kale refuses code there, in a cell tagged `skip` below.
+A line can replace the metadata, and also runs the other notebook in Jupyter:
+`%kaleyard include PATH -p NAME=VALUE -o NAME=OUTSIDE`, or `%run PATH`. It is either in the `notebook:` cell itself,
+which then needs no metadata, or, as Kale rejects code there, in a cell tagged `skip` below.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ __all__ = [
     "written",
 ]
 
-_WORD = "include"
+_INCLUDE = "include"
 _PARAMETERS = frozenset({"parameters", "pipeline-parameters"})
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One use of another notebook: the cell it stands in, its name, the notebook's path, and how it is used."""
+    """One use of another notebook: its cell and name, the notebook's path, parameter values and output names."""
 
     cell: int
     name: str
@@ -67,7 +67,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Include:
-    """A line that runs another notebook: the line, the path in it, the `NAME=VALUE` texts, and the names outside."""
+    """A line that runs another notebook: the line, its path, its `NAME=VALUE` arguments, and its output names."""
 
     line: str
     path: str
@@ -76,98 +76,97 @@ class Include:
 
 
 def is_reference(cell: NotebookCell) -> bool:
-    """Whether another notebook stands for the cell."""
+    """Whether the cell is tagged `notebook:`, so that another notebook takes its place."""
     return any(t.startswith("notebook:") for t in cell.tags)
 
 
 def notebook_path(cell: NotebookCell) -> str | None:
-    """The path of the notebook that a `notebook:` cell refers to, as it is written; None where it is not told."""
-    told = cell.metadata.get("notebook_path")
-    if isinstance(told, str) and told:
-        return told
-    found = written(cell) if is_reference(cell) else []
-    return found[0].path if found else None
+    """The path of the notebook that a `notebook:` cell refers to, as written; None if there is none."""
+    path = cell.metadata.get("notebook_path")
+    if isinstance(path, str) and path:
+        return path
+    lines = written(cell) if is_reference(cell) else []
+    return lines[0].path if lines else None
 
 
 def reference(cell: NotebookCell, notebook: Notebook) -> Reference:
-    """What a `notebook:` cell refers to. Raises NotebookError if neither metadata nor a line says it properly."""
+    """The notebook that a `notebook:` cell refers to. Raises NotebookError if metadata and line are not valid."""
     name = next(t for t in cell.tags if t.startswith("notebook:")).partition(":")[2]
-    place = Location(notebook.name, cell.number, name)
-    lines = includes(cell.source, place)  # raises for a wrong one, which `notebook_path` passes over
-    told = notebook_path(cell)
-    if told is None:
+    location = Location(notebook.name, cell.number, name)
+    lines = includes(cell.source, location)  # raises for an invalid line, which `notebook_path` ignores
+    path_text = notebook_path(cell)
+    if path_text is None:
         raise NotebookError(
-            "the cell's metadata has no `notebook_path`, and no line of the cell runs a notebook",
-            place=place,
-            fix=f"Write `%kaleyard {_WORD} PATH`, or set `notebook_path`; paths are relative to this notebook.",
+            "the cell has no `notebook_path` in its metadata, and no line that runs a notebook",
+            place=location,
+            fix=f"Write `%kaleyard {_INCLUDE} PATH`, or set `notebook_path`; paths are relative to this notebook.",
         )
     if len(lines) > 1:
-        raise NotebookError(f"the cell runs {len(lines)} notebooks", place=place, fix="Make a cell for each.")
-    path = notebook.path.resolve().parent / told
+        raise NotebookError(f"the cell runs {len(lines)} notebooks", place=location, fix="Use one cell for each.")
+    path = notebook.path.resolve().parent / path_text
     if not path.is_file():
-        raise NotebookError(
-            f"there is no notebook {told}", place=place, fix="Mend `notebook_path`, or the line that runs it."
-        )
+        fix = "Fix `notebook_path`, or the line that runs the notebook."
+        raise NotebookError(f"there is no notebook {path_text}", place=location, fix=fix)
     parameters = cell.metadata.get("notebook_parameters") or {}
     outputs = cell.metadata.get("notebook_outputs") or {}
     if not isinstance(parameters, dict) or not all(_is_name(n) for n in parameters):
-        raise NotebookError("`notebook_parameters` is not a mapping of names to values", place=place)
+        raise NotebookError("`notebook_parameters` is not a mapping of names to values", place=location)
     if not isinstance(outputs, dict) or not all(_is_name(n) for pair in outputs.items() for n in pair):
-        raise NotebookError("`notebook_outputs` is not a mapping of names to names", place=place)
-    told_here = Reference(cell.number, name, path, dict(parameters), dict(outputs))
-    return _with_line(told_here, cell, lines[0], notebook, place) if lines else told_here
+        raise NotebookError("`notebook_outputs` is not a mapping of names to names", place=location)
+    use = Reference(cell.number, name, path, dict(parameters), dict(outputs))
+    return _with_line(use, cell, lines[0], notebook, location) if lines else use
 
 
-def _with_line(use: Reference, cell: NotebookCell, line: Include, notebook: Notebook, place: Location) -> Reference:
-    """The use as the cell's line says it. Raises NotebookError where the metadata says otherwise."""
-    said = use_of(line, notebook, place)
+def _with_line(use: Reference, cell: NotebookCell, line: Include, notebook: Notebook, location: Location) -> Reference:
+    """The reference with the values of the cell's line. Raises NotebookError if the metadata differs."""
+    line_use = use_of(line, notebook, location)
     pairs = (
-        ("notebook_path", use.path.resolve(), said.path.resolve()),
-        ("notebook_parameters", use.parameters, said.parameters),
-        ("notebook_outputs", use.outputs, said.outputs),
+        ("notebook_path", use.path.resolve(), line_use.path.resolve()),
+        ("notebook_parameters", use.parameters, line_use.parameters),
+        ("notebook_outputs", use.outputs, line_use.outputs),
     )
-    for key, there, here in pairs:
-        if key in cell.metadata and there != here:
+    for key, in_metadata, in_line in pairs:
+        if key in cell.metadata and in_metadata != in_line:
             shown = json.dumps(cell.metadata[key])
             raise NotebookError(
-                f"`{key}` in the cell's metadata is {shown}, and its line says otherwise: `{line.line}`",
-                place=place,
-                fix="Make the two the same: the pipeline would go by the one, and Jupyter by the other.",
+                f"`{key}` in the cell's metadata is {shown}, but its line differs: `{line.line}`",
+                place=location,
+                fix="Make both the same, so that the pipeline and Jupyter run the same notebook.",
             )
-    return Reference(use.cell, use.name, use.path, said.parameters, said.outputs)
+    return Reference(use.cell, use.name, use.path, line_use.parameters, line_use.outputs)
 
 
-def use_of(line: Include, notebook: Notebook, place: Location) -> Reference:
-    """What a line of the notebook refers to, values typed. Raises NotebookError, at `place`, for what it cannot be."""
+def use_of(line: Include, notebook: Notebook, location: Location) -> Reference:
+    """The notebook that a line refers to, with typed values. Raises NotebookError, at `location`, if it is invalid."""
     path = notebook.path.resolve().parent / line.path
     if not path.is_file():
-        raise NotebookError(f"there is no notebook {line.path}", place=place, fix=f"Mend the line `{line.line}`.")
+        raise NotebookError(f"there is no notebook {line.path}", place=location, fix=f"Fix the line `{line.line}`.")
     values: dict[str, Any] = {}
     if line.parameters:
-        known = declared_parameters(read_notebook(path, line.path))
+        parameters = declared_parameters(read_notebook(path, line.path))
         try:
-            values = parse_parameters(Pipeline(path.stem, line.path, (), parameters=tuple(known)), line.parameters)
+            values = parse_parameters(Pipeline(path.stem, line.path, (), parameters=tuple(parameters)), line.parameters)
         except ParameterError as error:
-            what = error.what.replace(f"pipeline {path.stem} has", f"{line.path} has")
-            raise NotebookError(what, place=place, fix=error.fix) from error
-    return Reference(place.cell or 0, place.step or path.stem, path, values, dict(line.outputs))
+            message = error.what.replace(f"pipeline {path.stem} has", f"{line.path} has")
+            raise NotebookError(message, place=location, fix=error.fix) from error
+    return Reference(location.cell or 0, location.step or path.stem, path, values, dict(line.outputs))
 
 
-def includes(source: str, place: Location) -> list[Include]:
-    """The lines of a cell that run other notebooks. Raises NotebookError for one that is not well formed."""
-    if _WORD not in source and "%run" not in source:
-        return []  # most cells, which are spared the parsing
+def includes(source: str, location: Location) -> list[Include]:
+    """The lines of a cell that run other notebooks. Raises NotebookError for an invalid line."""
+    if _INCLUDE not in source and "%run" not in source:
+        return []  # saves parsing most cells
     try:
-        found = (include_of(*told) for _, told in magic_calls(parse_cell(source, place)) if told)
-        return [one for one in found if one]
+        lines = (include_of(*words) for _, words in magic_calls(parse_cell(source, location)) if words)
+        return [line for line in lines if line]
     except NotebookError:
         raise
     except UsageError as error:
-        raise NotebookError(error.what, place=place, fix=error.fix) from error
+        raise NotebookError(error.what, place=location, fix=error.fix) from error
 
 
 def written(cell: NotebookCell) -> list[Include]:
-    """The lines of a cell that run other notebooks; none where it cannot be read."""
+    """The lines of a cell that run other notebooks; none if the cell cannot be parsed."""
     try:
         return includes(cell.source, Location())
     except NotebookError:
@@ -175,27 +174,25 @@ def written(cell: NotebookCell) -> list[Include]:
 
 
 def runs_itself(notebook: Notebook) -> bool:
-    """Whether a notebook can be run from top to bottom: it is composed of no other, or lines of it run those."""
+    """Whether a notebook runs from top to bottom: without `notebook:` cells, or with lines that run notebooks."""
     return not any(map(is_reference, notebook.code_cells)) or any(map(written, notebook.code_cells))
 
 
 def is_include(name: str, line: str = "", *_: str) -> bool:
     """Whether a magic of this name and line runs another notebook."""
     words = line.split()
-    return (name == "kaleyard" and words[:1] == [_WORD]) or (name == "run" and words[-1:] != [] and _is_file(words[-1]))
+    if name == "run":
+        return bool(words) and words[-1].strip("'\"").endswith(".ipynb")
+    return name == "kaleyard" and words[:1] == [_INCLUDE]
 
 
 def include_of(name: str, line: str = "", *_: str) -> Include | None:
-    """What a magic's name and line include, None where that is nothing. Raises UsageError for a wrong line."""
+    """The notebook that a magic includes, or None. Raises UsageError for an invalid line."""
     if not is_include(name, line):
         return None
     if name == "run":
         return Include(f"%run {line.strip()}", shlex.split(line)[-1])
-    return parse_include(line.strip().removeprefix(_WORD))
-
-
-def _is_file(word: str) -> bool:
-    return word.strip("'\"").endswith(".ipynb")
+    return parse_include(line.strip().removeprefix(_INCLUDE))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -204,38 +201,38 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_include(arguments: str) -> Include:
-    """What stands behind `%kaleyard include`. Raises UsageError for what cannot be meant."""
+    """The parsed arguments of `%kaleyard include`. Raises UsageError if they are invalid."""
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("notebook")
     parser.add_argument("-p", action="append", default=[])
     parser.add_argument("-o", action="append", default=[])
-    line = f"%kaleyard {_WORD} {arguments.strip()}".strip()
+    line = f"%kaleyard {_INCLUDE} {arguments.strip()}".strip()
     try:
-        told = parser.parse_args(shlex.split(arguments))
-    except ValueError as error:  # of shlex too, for a quote that is not closed
-        fix = f"It is of the form: %kaleyard {_WORD} PATH -p NAME=VALUE -o NAME=OUTSIDE"
+        options = parser.parse_args(shlex.split(arguments))
+    except ValueError as error:  # also raised by shlex, for an unclosed quote
+        fix = f"Write it as: %kaleyard {_INCLUDE} PATH -p NAME=VALUE -o NAME=OUTSIDE"
         raise UsageError(f"`{line}`: {error}", fix=fix) from error
-    outputs = _pairs(told.o, line, "-o", "-o rmse=linear_rmse")
-    _pairs(told.p, line, "-p", "-p SEED=7")
+    outputs = _pairs(options.o, line, "-o", "-o rmse=linear_rmse")
+    _pairs(options.p, line, "-p", "-p SEED=7")
     if not all(_is_name(outside) for outside in outputs.values()):
         raise UsageError(f"`{line}`: what follows -o is not NAME=OUTSIDE", fix="For example: -o rmse=linear_rmse")
-    return Include(line, told.notebook, tuple(told.p), outputs)
+    return Include(line, options.notebook, tuple(options.p), outputs)
 
 
 def _pairs(texts: Sequence[str], line: str, option: str, example: str) -> dict[str, str]:
-    found: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals or not _is_name(name) or name in found:
-            what = f"tells {name} twice" if name in found else f"has {text!r}, which is not NAME=VALUE"
-            raise UsageError(f"`{line}`: {option} {what}", fix=f"For example: {example}")
-        found[name] = value
-    return found
+        if not equals or not _is_name(name) or name in pairs:
+            problem = f"names {name} twice" if name in pairs else f"has {text!r}, which is not NAME=VALUE"
+            raise UsageError(f"`{line}`: {option} {problem}", fix=f"For example: {example}")
+        pairs[name] = value
+    return pairs
 
 
 def as_line(use: Reference, path: str) -> str:
-    """The line that runs a notebook as this use of it, `path` as it is to be written."""
-    words = ["%kaleyard", _WORD, shlex.quote(path)]
+    """The line that runs the notebook of a reference with its values, with `path` as its path."""
+    words = ["%kaleyard", _INCLUDE, shlex.quote(path)]
     for name, value in use.parameters.items():
         words += ["-p", shlex.quote(f"{name}={value if isinstance(value, str) else json.dumps(value)}")]
     for name, outside in use.outputs.items():
@@ -244,43 +241,43 @@ def as_line(use: Reference, path: str) -> str:
 
 
 def parameter_cells(notebook: Notebook) -> tuple[int, ...]:
-    """The numbers of the cells that declare parameters: tagged so, or untagged below such a one, as Kale has it."""
+    """The numbers of the parameter cells: those with the tag, and untagged cells right below, as in Kale."""
     has_steps = any(t.startswith(("step:", "notebook:")) for c in notebook.code_cells for t in c.tags)
-    found: list[int] = []
+    numbers: list[int] = []
     inside = False
     for cell in notebook.code_cells:
         if "skip" in cell.tags:
             continue
         tagged = bool(_PARAMETERS & set(cell.tags))
         inside = tagged or (inside and has_steps and not any(map(is_ours, cell.tags)))
-        found += [cell.number] if inside else []
-    return tuple(found)
+        numbers += [cell.number] if inside else []
+    return tuple(numbers)
 
 
 def declared_parameters(notebook: Notebook) -> list[Parameter]:
-    """The parameters that a notebook declares itself."""
+    """The parameters that a notebook itself declares."""
     numbers = set(parameter_cells(notebook))
     cells = ((c.number, c.source) for c in notebook.code_cells if c.number in numbers)
     return read_parameters(cells, notebook.name).parameters
 
 
 def composed(notebook: Notebook, project: Project, above: tuple[Path, ...] = ()) -> Iterator[Notebook]:
-    """The notebook and all it is composed of, each once for every use. Raises NotebookError for a circle."""
+    """The notebook and all notebooks it uses, once per use. Raises NotebookError for a cycle."""
     yield notebook
     path = notebook.path.resolve()
     for cell in filter(is_reference, notebook.code_cells):
-        other = reference(cell, notebook)
-        refuse_circle(other, notebook, (*above, path))
-        yield from composed(read_notebook(other.path, project.relative(other.path)), project, (*above, path))
+        use = reference(cell, notebook)
+        refuse_circle(use, notebook, (*above, path))
+        yield from composed(read_notebook(use.path, project.relative(use.path)), project, (*above, path))
 
 
-def refuse_circle(other: Reference, notebook: Notebook, above: tuple[Path, ...]) -> None:
-    """Raise NotebookError if `other` is one of the notebooks `above` it."""
-    if other.path.resolve() in above:
-        way = " -> ".join(p.name for p in (*above, other.path.resolve()))
+def refuse_circle(use: Reference, notebook: Notebook, above: tuple[Path, ...]) -> None:
+    """Raise NotebookError if `use` refers to one of the notebooks `above` it, which would be a cycle."""
+    if use.path.resolve() in above:
+        chain = " -> ".join(p.name for p in (*above, use.path.resolve()))
         raise NotebookError(
-            f"the notebooks are composed of each other: {way}",
-            place=Location(notebook.name, other.cell, other.name),
+            f"the notebooks are composed of each other: {chain}",
+            place=Location(notebook.name, use.cell, use.name),
             fix="Remove one of the cells.",
         )
 

@@ -1,6 +1,6 @@
-"""A notebook file as cells: what stands in it, before anyone says what it means.
+"""A notebook file as cells, before their tags are interpreted.
 
-A notebook is JSON; reading it needs neither nbformat nor Kale (both take a second to import).
+A notebook is a JSON file: reading it needs neither nbformat nor Kale, which take a second to import.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ __all__ = ["METADATA_KEY", "Notebook", "NotebookCell", "read_notebook"]
 
 # Kale's block in the notebook's metadata: pipeline name, volumes, defaults of the steps.
 METADATA_KEY = "kubeflow_notebook"
-_FORMAT = 4
+_NBFORMAT = 4
 
 
 @dataclass(frozen=True, slots=True)
 class NotebookCell:
-    """One cell: its number (from 1, all cells counted), kind, source with plain line ends, tags, metadata, id."""
+    """One cell: its number (from 1, counting all cells), kind, source with LF line ends, tags, metadata, id."""
 
     number: int
     kind: Literal["code", "markdown", "raw"]
@@ -36,7 +36,7 @@ class NotebookCell:
 
 @dataclass(frozen=True, slots=True)
 class Notebook:
-    """A notebook's cells and metadata; `name` is how messages call it."""
+    """A notebook's cells and metadata; `name` is its name in messages."""
 
     path: Path
     name: str
@@ -56,17 +56,17 @@ class Notebook:
 
 
 def read_notebook(path: Path, name: str | None = None) -> Notebook:
-    """The notebook at `path`. Raises NotebookError for what is no Python notebook of format 4."""
+    """The notebook at `path`. Raises NotebookError if it is not a Python notebook of format 4."""
     name = name or path.as_posix()
     data = _json(path, name)
     if not isinstance(data, dict) or not isinstance(data.get("cells"), list) or "nbformat" not in data:
         fix = "Save it as .ipynb from JupyterLab."
         if isinstance(data, dict) and "worksheets" in data:
-            fix = "It has the format of before 2015: convert it with `jupyter nbconvert --to notebook`."
+            fix = "It uses the format from before 2015: convert it with `jupyter nbconvert --to notebook`."
         raise NotebookError("this file is not a notebook", place=Location(name), fix=fix)
-    if data["nbformat"] != _FORMAT:
+    if data["nbformat"] != _NBFORMAT:
         raise NotebookError(
-            f"notebook format {data['nbformat']} is not format {_FORMAT}",
+            f"notebook format {data['nbformat']} is not format {_NBFORMAT}",
             place=Location(name),
             fix="Convert it with `jupyter nbconvert --to notebook`.",
         )
@@ -83,40 +83,42 @@ def _json(path: Path, name: str) -> Any:
     except FileNotFoundError as error:
         raise NotebookError("there is no such file", place=Location(name), fix="Check the path.") from error
     except (IsADirectoryError, PermissionError) as error:
-        raise NotebookError(f"it cannot be read: {error.strerror}", place=Location(name)) from error
+        raise NotebookError(f"the file cannot be read: {error.strerror}", place=Location(name)) from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise NotebookError(
             f"this file is not a notebook: {error}",
             place=Location(name),
-            fix="A notebook is JSON in UTF-8; a merge conflict or a cut download breaks it.",
+            fix="A notebook is JSON in UTF-8; look for a merge conflict or an incomplete download.",
         ) from error
 
 
 def _refuse_other_languages(metadata: Mapping[str, Any], name: str) -> None:
-    told = [metadata.get("kernelspec"), metadata.get("language_info")]
-    words = [t.get(key) for t, key in zip(told, ("language", "name"), strict=True) if isinstance(t, dict)]
-    other = next(
-        (w for w in words if isinstance(w, str) and w and not w.lower().startswith(("python", "ipython"))), None
+    blocks = [metadata.get("kernelspec"), metadata.get("language_info")]
+    languages = [t.get(key) for t, key in zip(blocks, ("language", "name"), strict=True) if isinstance(t, dict)]
+    language = next(
+        (w for w in languages if isinstance(w, str) and w and not w.lower().startswith(("python", "ipython"))), None
     )
-    if other:
+    if language:
         raise NotebookError(
-            f"its language is {other}, not Python", place=Location(name), fix="Only Python notebooks become pipelines."
+            f"the notebook's language is {language}, not Python",
+            place=Location(name),
+            fix="Kaleyard reads Python notebooks only.",
         )
 
 
 def _cell(number: int, data: Any, name: str) -> NotebookCell:
-    place = Location(name, number)
+    location = Location(name, number)
     if not isinstance(data, dict) or data.get("cell_type") not in ("code", "markdown", "raw"):
-        raise NotebookError("this is no code, Markdown or raw cell", place=place, fix="Delete the cell.")
+        raise NotebookError("not a code, Markdown or raw cell", place=location, fix="Delete the cell.")
     source = data.get("source", "")
     source = "".join(source) if isinstance(source, list) and all(isinstance(s, str) for s in source) else source
     if not isinstance(source, str):
-        raise NotebookError("its source is no text", place=place, fix="Delete the cell.")
+        raise NotebookError("the cell's source must be a string", place=location, fix="Delete the cell.")
     metadata = data.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     tags = metadata.get("tags", [])
     if not isinstance(tags, list) or not all(isinstance(t, str) for t in tags):
-        raise NotebookError("its tags are not a list of texts", place=place, fix="Set the tags anew.")
+        raise NotebookError("tags must be a list of strings", place=location, fix="Set the cell's tags again.")
     count = data.get("execution_count")
     return NotebookCell(
         number=number,

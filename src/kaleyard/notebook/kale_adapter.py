@@ -1,8 +1,8 @@
-"""What Kale reads in a notebook's tags: steps with their cells, order and settings. Only this file uses Kale.
+"""Steps with their cells, order and settings, as Kale reads them from a notebook's tags.
 
-Kale gets the notebook with each cell's number in place of its source, so that what it says of a step's source says
-which cells belong to the step, by Kale's own rules. Its analysis of the code is left out: `flow` does that with
-cells and lines kept. It never asks a cluster, and what it refuses becomes a NotebookError.
+Kale gets the notebook with each cell's number in place of its source, so that the source it returns for a step
+lists the step's cells by Kale's own rules. Its code analysis is not used: `analysis` has its own, which keeps cells
+and lines. Kale never contacts a cluster here, and what it rejects becomes a NotebookError.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _MOUNTABLE = ("pvc", "new_pvc")
 
 @dataclass(frozen=True, slots=True)
 class OutlineStep:
-    """A step as its tags say: the numbers of its cells, the steps before it, its settings.
+    """A step as its tags define it: the numbers of its cells, the steps before it, its settings.
 
-    `reference` tells that it is a `notebook:` cell: another notebook stands for it.
+    `reference`: it is a `notebook:` cell, and another notebook takes its place.
     """
 
     name: str
@@ -38,7 +38,7 @@ class OutlineStep:
 
 @dataclass(slots=True)
 class Outline:
-    """A notebook as its tags say; lists hold cell numbers."""
+    """A notebook as its tags define it; `shared`, `parameters` and `metrics` hold cell numbers."""
 
     name: str = ""
     description: str = ""
@@ -53,7 +53,7 @@ class Outline:
 def read_outline(notebook: Notebook, tags: Mapping[int, Sequence[str]], name: str) -> Outline:
     """The notebook's outline; `tags` are the tags of each code cell, `name` the pipeline's name if it has none.
 
-    Raises NotebookError, in Kale's words, for what Kale refuses.
+    Raises NotebookError, with Kale's message, for what Kale rejects.
     """
     settings = {"pipeline_name": name, "experiment_name": "Default"}
     settings |= {k: v for k, v in notebook.settings.items() if v not in ("", None)}
@@ -61,7 +61,9 @@ def read_outline(notebook: Notebook, tags: Mapping[int, Sequence[str]], name: st
         processor, parameters, metrics, shared = _process(notebook, tags, settings)
     except (ValueError, NotImplementedError, RuntimeError, TypeError, KeyError) as error:
         raise NotebookError(
-            f"Kale refuses this notebook: {error}", place=Location(notebook.name), fix="See its tags and its metadata."
+            f"Kale rejects this notebook: {error}",
+            place=Location(notebook.name),
+            fix="Check its tags and its metadata.",
         ) from error
     pipeline = processor.pipeline
     config = pipeline.config
@@ -72,11 +74,11 @@ def read_outline(notebook: Notebook, tags: Mapping[int, Sequence[str]], name: st
         cells = tuple(c for c in _numbers("\n".join(step.source)) if c not in hidden)
         prev = tuple(sorted(pipeline.predecessors(step.name)))
         caching = step.config.enable_caching if step.config.enable_caching is not None else config.enable_caching
-        # Not the pipeline's own: where the notebook tells none, Kale has an image, and the project another.
-        told = _settings(step.config, str(notebook.settings.get("base_image") or ""), caching)
-        told = _with_own_tags(told, [t for c in cells for t in tags[c]])
-        refers = any(t.startswith("notebook:") for t in tags[cells[0]])
-        outline.steps.append(OutlineStep(step.name, cells, prev, told, refers))
+        # Kale's default image is not used: without one in the notebook, the project's image applies.
+        step_settings = _settings(step.config, str(notebook.settings.get("base_image") or ""), caching)
+        step_settings = _with_own_tags(step_settings, [t for c in cells for t in tags[c]])
+        is_reference = any(t.startswith("notebook:") for t in tags[cells[0]])
+        outline.steps.append(OutlineStep(step.name, cells, prev, step_settings, is_reference))
     outline.steps.sort(key=lambda s: s.cells)
     outline.volumes = [_volume(v, notebook) for v in config.volumes]
     return outline
@@ -87,24 +89,24 @@ def _process(
 ) -> tuple[Any, str, str, str]:
     cells = []
     for cell in notebook.code_cells:
-        known = [tag for tag in tags[cell.number] if is_kales(tag)]
-        metadata = _Record(cell.metadata, tags=known, notebook_path=f"#{cell.number}")
-        cells.append(_Record(cell_type="code", source=f"#{cell.number}", metadata=metadata))
-    given = _Record(cells=cells, metadata=_Record({METADATA_KEY: dict(settings)}))
+        kale_tags = [tag for tag in tags[cell.number] if is_kales(tag)]
+        metadata = _AttributeDict(cell.metadata, tags=kale_tags, notebook_path=f"#{cell.number}")
+        cells.append(_AttributeDict(cell_type="code", source=f"#{cell.number}", metadata=metadata))
+    kale_notebook = _AttributeDict(cells=cells, metadata=_AttributeDict({METADATA_KEY: dict(settings)}))
     with kale_reader() as (nbprocessor, kale_step):
         base: Any = nbprocessor.NotebookProcessor
 
         class Processor(base):  # type: ignore[misc]
-            """Kale's reader of tags, given a notebook instead of a file, and nothing but tags to read."""
+            """Kale's reader of tags, for a notebook in memory."""
 
             def _read_notebook(self) -> Any:
-                return given
+                return kale_notebook
 
             def _configure_poddefaults(self) -> None:
-                """Ask no cluster while reading a notebook."""
+                """Do nothing: Kale would ask a cluster."""
 
             def _add_notebook_reference(self, name: str, rel_path: str) -> None:
-                """Note where the other notebook stands; `reader` reads it as it reads this one."""
+                """Add a step for the other notebook, which `analysis.notebook_parts` reads."""
                 self.pipeline.add_step(kale_step.Step(name=name, source=[rel_path]))
 
             def to_pipeline(self) -> None:
@@ -116,8 +118,8 @@ def _process(
     return processor, parameters, metrics, shared
 
 
-class _Record(dict[str, Any]):
-    """A dict whose items are attributes too, as in a notebook that nbformat has read."""
+class _AttributeDict(dict[str, Any]):
+    """A dict whose items are also attributes, like nbformat's `NotebookNode`."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -144,7 +146,7 @@ def _settings(config: Any, image: str, caching: bool) -> Settings:
 
 
 def _with_own_tags(settings: Settings, tags: Sequence[str]) -> Settings:
-    """The settings with what the tags say that Kale does not know."""
+    """The settings with those of the tags that only Kaleyard knows."""
     values = [value for word, _, value in (t.partition(":") for t in tags) if word == "network"]
     if not values:
         return settings

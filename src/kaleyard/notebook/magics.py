@@ -1,4 +1,4 @@
-"""The Python inside IPython's magics and shell lines, put where it runs, so that its names count."""
+"""The Python code in IPython's magics and shell lines, added to the syntax tree so that its names are analyzed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 
 __all__ = ["NOWHERE", "magic_calls", "uses_extension", "with_magics"]
 
-# The name of a function that stands for what a magic may read; no code can call it.
+# The name of the function that holds what a magic may read; no code can call it.
 NOWHERE = "<magic>"
 
 # Magics whose body or line is Python that runs in the notebook's namespace.
-_PYTHON = frozenset({"time", "timeit", "prun", "capture", "memit", "mprun", "lprun"})
+_RUNS_PYTHON = frozenset({"time", "timeit", "prun", "capture", "memit", "mprun", "lprun"})
 # Magics that may bind any name.
-_ANYTHING = frozenset({"run", "pylab", "load", "store", "cython"})
-# Magics that are there without an extension, as far as notebooks use them.
-_OWN = frozenset(
+_BINDS_ANY_NAME = frozenset({"run", "pylab", "load", "store", "cython"})
+# Common magics that need no extension.
+_BUILTIN_MAGICS = frozenset(
     "time timeit prun capture run pylab load matplotlib load_ext reload_ext unload_ext config env set_env pip conda "
     "precision cd pwd ls ll cat cp mv rm mkdir rmdir pushd popd dirs pfile psource pycat man more less who who_ls whos "
     "history magic lsmagic quickref pinfo pinfo2 pdoc xmode pdb debug save edit macro reset del alias automagic pprint "
@@ -32,24 +32,24 @@ Parse = Callable[[str], ast.Module]
 
 
 def with_magics(tree: ast.Module, parse: Parse) -> ast.Module:
-    """The tree with the Python of its magics in place; `parse` reads what stands in a cell magic."""
+    """The tree with the Python code of its magics as statements; `parse` parses the body of a cell magic."""
     changed = _Magics(parse).visit(tree)
     assert isinstance(changed, ast.Module)
     return ast.fix_missing_locations(changed)
 
 
 def magic_calls(tree: ast.AST) -> Iterator[tuple[str, list[str]]]:
-    """Every magic or shell line, as IPython's method (`system`, `run_line_magic`, ...) and its texts."""
+    """Every magic or shell line: IPython's method (`system`, `run_line_magic`, ...) and its string arguments."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
-            found = _magic(node)
-            if found:
-                yield found
+            magic = _magic(node)
+            if magic:
+                yield magic
 
 
 def uses_extension(source: str) -> bool:
-    """Whether a magic in a cell's source is one that some `%load_ext` has to bring."""
-    return any(name not in _OWN for name in _MAGIC.findall(source))
+    """Whether a magic in a cell's source needs an extension (`%load_ext`)."""
+    return any(name not in _BUILTIN_MAGICS for name in _MAGIC.findall(source))
 
 
 def _magic(call: ast.expr) -> tuple[str, list[str]] | None:
@@ -67,45 +67,45 @@ class _Magics(ast.NodeTransformer):
         self.parse = parse
 
     def visit_Expr(self, node: ast.Expr) -> ast.stmt | list[ast.stmt]:
-        found = _magic(node.value)
-        return (self._inside(*found, node) or node) if found else node
+        magic = _magic(node.value)
+        return (self._inside(*magic, node) or node) if magic else node
 
     def visit_Assign(self, node: ast.Assign) -> ast.stmt | list[ast.stmt]:
-        found = _magic(node.value)
-        return [*self._inside(*found, node), node] if found else node
+        magic = _magic(node.value)
+        return [*self._inside(*magic, node), node] if magic else node
 
     def _inside(self, method: str, texts: list[str], node: ast.stmt) -> list[ast.stmt]:
-        """The statements that a magic amounts to, with the magic itself unless it is Python and nothing else."""
+        """The statements that a magic stands for, with the magic itself unless it only runs Python code."""
         if method in ("system", "getoutput"):
-            return [*_soft_reads(" ".join(texts), node), *_itself(node)]
+            return [*_optional_reads(" ".join(texts), node), *_own_statement(node)]
         name, line = texts[0], texts[1] if len(texts) > 1 else ""
-        if name in _ANYTHING:
-            return [_at(node, ast.ImportFrom("", [ast.alias("*")], 0)), *_itself(node)]
-        if name not in _PYTHON:
-            saved = [_bound(n, node) for n in _SAVES.findall(line)] if method == "run_cell_magic" else []
-            return [*_soft_reads(line, node), *_itself(node), *saved]
+        if name in _BINDS_ANY_NAME:
+            return [_located(node, ast.ImportFrom("", [ast.alias("*")], 0)), *_own_statement(node)]
+        if name not in _RUNS_PYTHON:
+            saved = [_binding(n, node) for n in _SAVES.findall(line)] if method == "run_cell_magic" else []
+            return [*_optional_reads(line, node), *_own_statement(node), *saved]
         if method == "run_cell_magic":
             body = self.parse(texts[2] if len(texts) > 2 else "")  # noqa: PLR2004 - magic, line, body
             ast.increment_lineno(body, 1)
             if name == "timeit":
-                # It runs in a function of its own: what it binds is gone.
-                return [_at(node, _function(body.body or [ast.Pass()])), *_itself(node)]
-            saved = [_bound(n, node) for n in line.split() if n.isidentifier()] if name == "capture" else []
+                # It runs in a function of its own: its variables are local.
+                return [_located(node, _function(body.body or [ast.Pass()])), *_own_statement(node)]
+            saved = [_binding(n, node) for n in line.split() if n.isidentifier()] if name == "capture" else []
             return [*saved[:1], *body.body]
         try:
-            told = ast.parse(_OPTIONS.sub("", line).strip())
+            statements = ast.parse(_OPTIONS.sub("", line).strip())
         except SyntaxError:
-            return _itself(node)
-        ast.increment_lineno(told, node.lineno - 1)
-        return told.body
+            return _own_statement(node)
+        ast.increment_lineno(statements, node.lineno - 1)
+        return statements.body
 
 
-def _itself(node: ast.stmt) -> list[ast.stmt]:
+def _own_statement(node: ast.stmt) -> list[ast.stmt]:
     return [node] if isinstance(node, ast.Expr) else []
 
 
-def _soft_reads(text: str, node: ast.stmt) -> Iterator[ast.stmt]:
-    """`{expression}` and `$name` in a shell line: IPython puts the value in if there is one, so it may be read."""
+def _optional_reads(text: str, node: ast.stmt) -> Iterator[ast.stmt]:
+    """Reads of `{expression}` and `$name` in a shell line, which IPython replaces if they have a value."""
     for inside, plain in _READS.findall(text):
         try:
             expression = ast.parse((inside or plain).strip(), mode="eval").body
@@ -113,21 +113,21 @@ def _soft_reads(text: str, node: ast.stmt) -> Iterator[ast.stmt]:
             continue
         for part in ast.walk(expression):
             if isinstance(part, ast.Name):
-                yield _at(node, _function([ast.Expr(ast.Name(part.id, ast.Load()))]))
+                yield _located(node, _function([ast.Expr(ast.Name(part.id, ast.Load()))]))
 
 
 def _function(body: list[ast.stmt]) -> ast.stmt:
-    """`def _(): ...`, never called: its names may be read and are not missed if nothing makes them."""
+    """A function that is never called: its names may be read, and need not be defined."""
     empty = ast.arguments([], [], None, [], [], None, [])
     return ast.FunctionDef(NOWHERE, empty, body, [])
 
 
-def _bound(name: str, at: ast.stmt) -> ast.stmt:
-    return _at(at, ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None)))
+def _binding(name: str, source: ast.stmt) -> ast.stmt:
+    return _located(source, ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None)))
 
 
-def _at(place: ast.stmt, made: ast.stmt) -> ast.stmt:
-    for part in ast.walk(made):
+def _located(source: ast.stmt, statement: ast.stmt) -> ast.stmt:
+    for part in ast.walk(statement):
         if not hasattr(part, "lineno"):
-            ast.copy_location(part, place)
-    return made
+            ast.copy_location(part, source)
+    return statement

@@ -1,4 +1,4 @@
-"""The pipeline's parameters and metrics, as their cells say them."""
+"""The pipeline's parameters and metrics, as their cells declare them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TYPES = frozenset(get_args(ParameterType))
 
 @dataclass(frozen=True, slots=True)
 class CellProblem:
-    """Something in a cell that cannot be used: cell, line, and what it is in a sentence."""
+    """A line of a cell that declares nothing: cell, line, and why."""
 
     cell: int
     line: int
@@ -27,7 +27,7 @@ class CellProblem:
 
 @dataclass(slots=True)
 class Declared:
-    """What was declared, and what could not be understood."""
+    """Declared parameters and metrics, and the lines that declare nothing."""
 
     parameters: list[Parameter] = field(default_factory=list)
     metrics: dict[str, int] = field(default_factory=dict)
@@ -39,44 +39,42 @@ def read_parameters(cells: Iterable[tuple[int, str]], notebook: str) -> Declared
 
     `cells` are numbers and sources. Types: bool, int, float, str, list, dict (of plain literals).
     """
-    found = Declared()
-    seen: dict[str, int] = {}
+    declared = Declared()
+    parameters: dict[str, Parameter] = {}
     for number, source in cells:
         for node in parse_cell(source, Location(notebook, number)).body:
             parameter = _parameter(node, number)
             if isinstance(parameter, str):
-                found.problems.append(CellProblem(number, node.lineno, parameter))
+                declared.problems.append(CellProblem(number, node.lineno, parameter))
             elif parameter is not None:
-                if parameter.name in seen:
-                    del found.parameters[seen[parameter.name]]
-                    seen = {p.name: i for i, p in enumerate(found.parameters)}
-                seen[parameter.name] = len(found.parameters)
-                found.parameters.append(parameter)
-    return found
+                parameters.pop(parameter.name, None)  # the last declaration decides value and position
+                parameters[parameter.name] = parameter
+    declared.parameters.extend(parameters.values())
+    return declared
 
 
 def read_metrics(cells: Iterable[tuple[int, str]], notebook: str) -> Declared:
     """The metrics' names, with their cells, from `print(name)` lines or bare names; other lines are problems."""
-    found = Declared()
+    declared = Declared()
     for number, source in cells:
         for node in parse_cell(source, Location(notebook, number)).body:
             value = node.value if isinstance(node, ast.Expr) else None
             if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "print":
                 names = [a.id for a in value.args if isinstance(a, ast.Name)]
-                whole = len(names) == len(value.args) == 1 and not value.keywords
+                valid = len(names) == len(value.args) == 1 and not value.keywords
             else:
                 names = [value.id] if isinstance(value, ast.Name) else []
-                whole = bool(names)
-            if not whole:
-                what = f"`{ast.unparse(node)}` is not of the form `print(name)`"
-                found.problems.append(CellProblem(number, node.lineno, what))
-            for name in names if whole else ():
-                found.metrics.setdefault(name, number)
-    return found
+                valid = bool(names)
+            if not valid:
+                message = f"`{ast.unparse(node)}` is not of the form `print(name)`"
+                declared.problems.append(CellProblem(number, node.lineno, message))
+            for name in names if valid else ():
+                declared.metrics.setdefault(name, number)
+    return declared
 
 
 def _parameter(node: ast.stmt, cell: int) -> Parameter | str | None:
-    """The parameter a statement declares; a sentence if it cannot; None for a comment in a string."""
+    """The parameter that a statement declares; why it declares none; or None for a string as a comment."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
         return None
     if isinstance(node, ast.AnnAssign):
@@ -93,9 +91,9 @@ def _parameter(node: ast.stmt, cell: int) -> Parameter | str | None:
     except ValueError:
         return f"the default of {target.id} is computed, not a plain literal"
     kind = type(default).__name__
-    note = node.annotation if isinstance(node, ast.AnnAssign) else None
-    if isinstance(note, ast.Name) and note.id in _TYPES and note.id != kind:
-        return f"{target.id} is said to be of type {note.id}, and its default {default!r} is not"
+    annotation = node.annotation if isinstance(node, ast.AnnAssign) else None
+    if isinstance(annotation, ast.Name) and annotation.id in _TYPES and annotation.id != kind:
+        return f"{target.id} is annotated as {annotation.id}, but its default {default!r} is not"
     if default is None:
         return f"the default of {target.id} is None, which has no type"
     if kind not in _TYPES or not _plain(default):

@@ -1,7 +1,7 @@
-"""The tags, Kale's and ours, as a table, and which tag is meant by one that is nearly right.
+"""The table of tags, Kale's and Kaleyard's, and corrections for misspelled ones.
 
-A new tag is a row of `TAGS`. Kale reads only its own tags, since it refuses what it does not know; `kale_adapter`
-reads ours. Tags of other tools (papermill's, nbval's, anyone's) are ignored.
+To add a tag, add a row to `TAGS`. Kale gets only its own tags, since it rejects others; `kale_adapter` reads
+Kaleyard's. Tags of other tools, such as papermill and nbval, are ignored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One tag: the word before the colon, the form of what follows (None: nothing), and what it is for.
+    """One tag: the word before the colon, the pattern of the value after it (None: no value), and its meaning.
 
     `kales`: Kale knows the tag too.
     """
@@ -32,7 +32,7 @@ class Tag:
     kales: bool = True
 
     def matches(self, tag: str) -> bool:
-        """Whether `tag` is this tag, well formed."""
+        """Whether `tag` is this tag and well formed."""
         word, colon, value = tag.partition(":")
         if word != self.word:
             return False
@@ -66,16 +66,16 @@ TAGS: tuple[Tag, ...] = (
         "network",
         r"on|off",
         "network:on",
-        "whether the step's container reaches a network; off if not told",
+        "whether the step's container reaches a network; off by default",
         kales=False,
     ),
 )
-# The label of the step's pod that `network:` sets, which a network policy of the cluster can select.
+# The label that `network:` sets on the step's pod, for a network policy of the cluster to select.
 NETWORK_LABEL = "kaleyard/network"
 _WORDS = {t.word: t for t in TAGS}
 
-# Tags of other tools that look like ours but are theirs.
-_FOREIGN = {
+# Tags of other tools that resemble Kaleyard's.
+_OTHER_TOOLS_TAGS = {
     "parameters",
     "injected-parameters",
     "default-parameters",
@@ -84,28 +84,27 @@ _FOREIGN = {
     "report",
     "image",
 }
-_ALIKE = 0.8
-# What Kale's panel writes on a cell that continues the step above, where people write no tag.
-CONTINUES = "step:"
+_SIMILARITY = 0.8
+# Kale's panel in JupyterLab writes this tag on a cell that continues the step above.
+_CONTINUES = "step:"
 
 
 @dataclass(frozen=True, slots=True)
 class TagProblem:
-    """A tag that is nearly one of ours: what is wrong with it and what may have been meant."""
+    """A misspelled tag: what is wrong with it, and the tag that was probably meant."""
 
-    tag: str
     what: str
     meant: str
 
 
 def is_ours(tag: str) -> bool:
-    """Whether `tag` is a well-formed tag of the language."""
+    """Whether `tag` is one of `TAGS` and well formed."""
     row = _WORDS.get(tag.partition(":")[0])
     return row is not None and row.matches(tag)
 
 
 def is_kales(tag: str) -> bool:
-    """Whether `tag` is a well-formed tag that Kale knows."""
+    """Whether `tag` is well formed and Kale knows it."""
     return is_ours(tag) and _WORDS[tag.partition(":")[0]].kales
 
 
@@ -116,39 +115,39 @@ def step_name(text: str) -> str:
 
 
 def problem(tag: str) -> TagProblem | None:
-    """What is wrong with a tag that is nearly one of ours; None for a right tag and for other tools' tags."""
-    if is_ours(tag) or tag in _FOREIGN or tag == CONTINUES:
+    """What is wrong with a misspelled tag; None for correct tags and those of other tools."""
+    if is_ours(tag) or tag in _OTHER_TOOLS_TAGS or tag == _CONTINUES:
         return None
     if tag.startswith("block:"):
         meant = f"step:{tag[6:]}" if tag[6:] else "no tag: the cell continues the step above"
-        return TagProblem(tag, f"`{tag}`: `block:` is what Kale called `step:` in its early versions", meant)
-    other = re.fullmatch(r"(?i)\s*(step|prev|notebook)[-_ =./]+(.+)", tag)
-    if other and ":" not in tag:
-        return TagProblem(tag, f"`{tag}` is not a tag", f"{other[1].lower()}:{step_name(other[2])}")
+        return TagProblem(f"`{tag}`: `block:` is the old name of `step:`", meant)
+    step_like = re.fullmatch(r"(?i)\s*(step|prev|notebook)[-_ =./]+(.+)", tag)
+    if step_like and ":" not in tag:
+        return TagProblem(f"`{tag}` is not a tag", f"{step_like[1].lower()}:{step_name(step_like[2])}")
     word, colon, value = tag.partition(":")
     plain = re.sub(r"[\s_]+", "-", word.strip().lower())
-    row = _WORDS.get(plain) or _near(plain, with_value=bool(colon))
+    row = _WORDS.get(plain) or _closest_tag(plain, with_value=bool(colon))
     if row is None:
         return None
     if row.value is None:
-        return TagProblem(tag, f"`{tag}` is not a tag", row.word)
+        return TagProblem(f"`{tag}` is not a tag", row.word)
     if not colon and plain not in ("step", "prev", "notebook"):
         return None
     meant = f"{row.word}:{value.strip()}"
     if row.matches(meant):
-        return TagProblem(tag, f"`{tag}` is not a tag", meant)
+        return TagProblem(f"`{tag}` is not a tag", meant)
     if row.value == _NAME:
         meant = f"{row.word}:{step_name(value)}" if value.strip() else row.example
-        what = f"`{tag}`: a name has lower-case letters, digits and underscores, and starts with no digit"
-        return TagProblem(tag, what, meant)
-    return TagProblem(tag, f"`{tag}` is not well formed", row.example)
+        message = f"`{tag}`: a name has lower-case letters, digits and underscores, and does not start with a digit"
+        return TagProblem(message, meant)
+    return TagProblem(f"`{tag}` is not well formed", row.example)
 
 
-def _near(word: str, *, with_value: bool) -> Tag | None:
+def _closest_tag(word: str, *, with_value: bool) -> Tag | None:
     words = [t.word for t in TAGS if (t.value is not None) == with_value]
-    # Two letters in the wrong order make short words look unlike.
-    mixed = next((w for w in words if sorted(w) == sorted(word)), None)
-    if mixed:
-        return _WORDS[mixed]
-    found = difflib.get_close_matches(word, words, n=1, cutoff=_ALIKE)
-    return _WORDS[found[0]] if found else None
+    # difflib rates short words with two swapped letters as too different.
+    anagram = next((w for w in words if sorted(w) == sorted(word)), None)
+    if anagram:
+        return _WORDS[anagram]
+    matches = difflib.get_close_matches(word, words, n=1, cutoff=_SIMILARITY)
+    return _WORDS[matches[0]] if matches else None

@@ -1,4 +1,4 @@
-"""The checks: a notebook in, findings out. No kernel starts, and nothing of the notebook is imported.
+"""The checks: a notebook in, findings out. No kernel starts, and nothing from the notebook is imported.
 
 May import `analysis`, `notebook` and what lies below them.
 """

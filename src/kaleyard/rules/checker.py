@@ -1,6 +1,6 @@
-"""The checks: `check` reads a notebook and asks every rule. No kernel starts, nothing of the notebook is imported.
+"""`check` reads a notebook and applies every rule, without starting a kernel or importing anything of the notebook.
 
-A rule is a class with a code, a title and its advice; the modules here hold one topic each.
+Each rule is a class in the module of its topic under `checks`.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from kaleyard.rules.checks import (
     undefined_names,
     value_types,
 )
-from kaleyard.rules.error_recovery import marked, repaired
+from kaleyard.rules.error_recovery import mark_following, repaired
 from kaleyard.rules.findings import Finding, Rule
 
 __all__ = ["NOTEBOOK_RULES", "READING_RULES", "RULES", "check", "load_pipeline"]
 
-# What needs no more than the cells, and what needs their reading as a pipeline.
+# Rules that need only the cells, and rules that need the analysis of the notebook as a pipeline.
 NOTEBOOK_RULES: tuple[type[Rule[Notebook]], ...] = (
     *tag_usage.RULES,
     *document_hygiene.NOTEBOOK_RULES,
@@ -55,64 +55,63 @@ READING_RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (
     *value_types.RULES,
     *document_hygiene.READING_RULES,
 )
-_EVERY: tuple[type[Rule[Any]], ...] = (*NOTEBOOK_RULES, *READING_RULES)
-# Every rule by its code, in order.
-RULES = {rule.code: rule for rule in sorted(_EVERY, key=lambda r: r.code)}
+_ALL_RULES: tuple[type[Rule[Any]], ...] = (*NOTEBOOK_RULES, *READING_RULES)
+# All rules by code, sorted.
+RULES = {rule.code: rule for rule in sorted(_ALL_RULES, key=lambda r: r.code)}
 
 _DISABLE = re.compile(r"(?m)^\s*#\s*kaleyard:\s*disable\s*=\s*([\w ,]+?)\s*$")
 
 
 def check(path: Path, project: Project) -> tuple[list[Finding], NotebookAnalysis | None]:
-    """Every finding in the notebook, in the order of its cells; and its reading, None where tags forbid one.
+    """All findings, in the order of the cells, and the analysis, which is None if errors prevent it.
 
-    Findings of rules that are switched off say so. Raises NotebookError if the file cannot be read at all.
+    Findings of disabled rules are marked. Raises NotebookError if the file cannot be read at all.
     """
     notebook = read_notebook(path, project.relative(path))
-    found: list[Finding] = []
-    every: list[Notebook] = [notebook]
-    reading = None
+    findings: list[Finding] = []
+    notebooks: list[Notebook] = [notebook]
+    analysis = None
     try:
-        # A notebook that is used twice is looked at once.
-        every = list({n.path.resolve(): n for n in composed(notebook, project)}.values())
-        switches = {n.name: _Switches(n, project) for n in every}
-        for one in every:
-            off = switches[one.name]
-            found += [f for rule in NOTEBOOK_RULES for f in off.applied(rule().check(one))]
-            found += off.applied(_unknown_codes(off, one))
-        reading = _read(path, project, found)
-        for part in reading.walk() if reading else ():
-            off = switches[part.notebook.name]
-            found += [f for rule in READING_RULES for f in off.applied(rule().check(part))]
+        # A notebook that is used twice is checked once.
+        notebooks = list({n.path.resolve(): n for n in composed(notebook, project)}.values())
+        disabled = {n.name: _DisabledRules(n, project) for n in notebooks}
+        for part in notebooks:
+            findings += disabled[part.name].mark(f for rule in NOTEBOOK_RULES for f in rule().check(part))
+            findings += disabled[part.name].mark(_unknown_codes(disabled[part.name], part))
+        analysis = _analyze(path, project, findings)
+        for part_analysis in analysis.walk() if analysis else ():
+            reported = (f for rule in READING_RULES for f in rule().check(part_analysis))
+            findings += disabled[part_analysis.notebook.name].mark(reported)
     except NotebookError as error:
         if error.place.cell is None:
             raise
-        found.append(tag_usage.UnreadableCell().found(error.place, error.what))
-    order = {part.notebook.name: n for n, part in enumerate(reading.walk())} if reading else {}
-    found.sort(key=lambda f: (order.get(f.place.notebook or "", 0), f.place.cell or 0, f.line or 0, f.code, f.what))
-    # A notebook that was read with something taken out of it is no pipeline.
-    whole = not any(_forbids_reading(f) for f in found)
-    return marked(list(dict.fromkeys(found)), every), reading if whole else None
+        findings.append(tag_usage.UnreadableCell().finding(error.place, error.what))
+    order = {part.notebook.name: n for n, part in enumerate(analysis.walk())} if analysis else {}
+    findings.sort(key=lambda f: (order.get(f.place.notebook or "", 0), f.place.cell or 0, f.line or 0, f.code, f.what))
+    # An analysis of a notebook with cells removed is not the user's pipeline.
+    is_complete = not any(_prevents_analysis(f) for f in findings)
+    return mark_following(list(dict.fromkeys(findings)), notebooks), analysis if is_complete else None
 
 
-def _forbids_reading(finding: Finding) -> bool:
+def _prevents_analysis(finding: Finding) -> bool:
     return finding.is_error and finding.code < "KY2"
 
 
-def _read(path: Path, project: Project, found: list[Finding]) -> NotebookAnalysis | None:
-    """The notebook as a pipeline, without what stops it from being read; each such cell is added to `found`.
+def _analyze(path: Path, project: Project, findings: list[Finding]) -> NotebookAnalysis | None:
+    """The analysis of the notebook without its unreadable cells, each of which is added to `findings`.
 
-    None where something else stops it, of which a finding tells.
+    Returns None if something else prevents it, which a finding reports.
     """
     while True:
-        broken = any(_forbids_reading(f) for f in found)
-        repair = functools.partial(repaired, findings=list(found)) if broken else None
+        broken = any(_prevents_analysis(f) for f in findings)
+        repair = functools.partial(repaired, findings=list(findings)) if broken else None
         try:
             return read(path, project, repair)
         except NotebookError as error:
-            place = error.place
-            again = any(f.code == tag_usage.UnreadableCell.code and f.place.cell == place.cell for f in found)
-            if place.cell is not None and not again:
-                found.append(tag_usage.UnreadableCell().found(Location(place.notebook, place.cell), error.what))
+            location = Location(error.place.notebook, error.place.cell)
+            reported = {f.place.cell for f in findings if f.code == tag_usage.UnreadableCell.code}
+            if location.cell is not None and location.cell not in reported:
+                findings.append(tag_usage.UnreadableCell().finding(location, error.what))
             elif broken:
                 return None
             else:
@@ -120,32 +119,32 @@ def _read(path: Path, project: Project, found: list[Finding]) -> NotebookAnalysi
 
 
 def load_pipeline(path: Path, project: Project) -> Pipeline:
-    """The notebook's pipeline, once no rule finds an error; else CheckError with every finding."""
-    found, reading = check(path, project)
-    errors = [f for f in found if f.is_error]
-    if errors or reading is None:
+    """The notebook's pipeline. Raises CheckError, with all findings that are errors, if there are any."""
+    findings, analysis = check(path, project)
+    errors = [f for f in findings if f.is_error]
+    if errors or analysis is None:
         count = f"{len(errors)} finding{'s' if len(errors) != 1 else ''}"
         lines = "\n".join(str(f) for f in errors)
         raise CheckError(f"{count} in {project.relative(path)}; nothing was started\n{lines}")
-    return reading.pipeline
+    return analysis.pipeline
 
 
-class _Switches:
-    """Which rules are switched off where: in the project's settings, and by comments in cells."""
+class _DisabledRules:
+    """The rules that the project's settings and comments in the cells of a notebook disable."""
 
     def __init__(self, notebook: Notebook, project: Project) -> None:
         self.project = frozenset(project.disable)
         self.cells = {
-            c.number: frozenset(code for told in _DISABLE.findall(c.source) for code in re.findall(r"\w+", told))
+            c.number: frozenset(code for codes in _DISABLE.findall(c.source) for code in re.findall(r"\w+", codes))
             for c in notebook.code_cells
             if "kaleyard:" in c.source
         }
 
-    def applied(self, found: Iterable[Finding]) -> list[Finding]:
-        """The findings, those that are switched off marked with who did it."""
-        return [self._applied(f) for f in found]
+    def mark(self, findings: Iterable[Finding]) -> list[Finding]:
+        """The findings; those of disabled rules say what disabled them."""
+        return [self._mark(f) for f in findings]
 
-    def _applied(self, finding: Finding) -> Finding:
+    def _mark(self, finding: Finding) -> Finding:
         if finding.code == tag_usage.UnreadableCell.code:
             return finding
         if finding.code in self.project:
@@ -155,6 +154,7 @@ class _Switches:
         return finding
 
 
-def _unknown_codes(off: _Switches, notebook: Notebook) -> Iterable[Finding]:
-    told = [(None, code) for code in off.project] + [(n, code) for n, codes in off.cells.items() for code in codes]
-    return document_hygiene.UnknownRule().among(notebook, sorted(told, key=str), RULES)
+def _unknown_codes(disabled: _DisabledRules, notebook: Notebook) -> Iterable[Finding]:
+    codes: list[tuple[int | None, str]] = [(None, code) for code in disabled.project]
+    codes += [(cell, code) for cell, in_cell in disabled.cells.items() for code in in_cell]
+    return document_hygiene.UnknownRule().among(notebook, sorted(codes, key=str), RULES)

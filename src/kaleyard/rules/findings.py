@@ -1,4 +1,4 @@
-"""What a rule is, and what it finds."""
+"""The base class of all rules, and the findings they report."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["Example", "Finding", "Rule", "Severity"]
 
 Severity = Literal["error", "warning"]
 Subject = TypeVar("Subject")
-# A small notebook that breaks a rule: its cells' sources, each with its tags.
+# A small notebook that breaks a rule: the source and the tags of each cell.
 Example = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding: the rule's code and title, where, what exactly, and what to do.
+    """One finding: the rule's code and title, the location, the message, and what to do.
 
-    `disabled` tells who switched it off, if anybody did: such a finding stops nothing and is shown all the same.
-    `follows` names the finding that this one may be gone with.
+    `disabled` says what disabled the rule here, if anything did: such a finding is shown and stops nothing.
+    `follows` names the finding that probably caused this one.
     """
 
     code: str
@@ -38,13 +38,13 @@ class Finding:
 
     @property
     def is_error(self) -> bool:
-        """Whether it keeps the pipeline from starting."""
+        """Whether the finding keeps the pipeline from starting."""
         return self.severity == "error" and not self.disabled
 
     def __str__(self) -> str:
-        off = f" (disabled by {self.disabled})" if self.disabled else ""
-        off += f" (follows from {self.follows})" if self.follows else ""
-        return f"{self.place}: {self.code} {self.what}{off}\n    {self.advice}"
+        suffix = f" (disabled by {self.disabled})" if self.disabled else ""
+        suffix += f" (follows from {self.follows})" if self.follows else ""
+        return f"{self.place}: {self.code} {self.what}{suffix}\n    {self.advice}"
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON values."""
@@ -64,27 +64,28 @@ class Finding:
 
 
 class Rule(ABC, Generic[Subject]):
-    """A rule: `code`, `title`, `severity`; the class docstring is the advice given with each finding.
+    """A rule: `code`, `title`, `why` it matters, `severity`; the class docstring is the advice in each finding.
 
-    `check` yields findings made with `found`. `example` is a notebook that breaks this rule and no other; `files` are
-    what must lie beside it. A new rule is a class and a row in a table of `rules`.
+    `check` yields findings, created by `finding`. `example` is a notebook that breaks this rule and no other; `files`
+    must exist beside it. To add a rule, write a class and add it to `RULES` of its module.
     """
 
     code: ClassVar[str]
     title: ClassVar[str]
+    why: ClassVar[str]
     severity: ClassVar[Severity] = "error"
     example: ClassVar[Example] = ()
     files: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def advice(cls) -> str:
-        """What to do, in the words of the class docstring, on one line."""
+        """What to do: the class docstring on one line."""
         return " ".join(inspect.cleandoc(cls.__doc__ or "").split())
 
     @abstractmethod
     def check(self, subject: Subject) -> Iterable[Finding]:
-        """Every place where the rule is broken."""
+        """A finding for every place that breaks the rule."""
 
-    def found(self, place: Location, what: str, *, advice: str = "", line: int | None = None) -> Finding:
-        """A finding of this rule, with the rule's advice unless a nearer one is given."""
-        return Finding(self.code, self.title, self.severity, place, what, advice or self.advice(), line)
+    def finding(self, location: Location, message: str, *, advice: str = "", line: int | None = None) -> Finding:
+        """A finding of this rule, with the rule's own advice unless there is a more specific one."""
+        return Finding(self.code, self.title, self.severity, location, message, advice or self.advice(), line)

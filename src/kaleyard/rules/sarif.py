@@ -1,4 +1,4 @@
-"""Findings in SARIF 2.1.0, the format in which code hosts show what checkers find.
+"""Findings in SARIF 2.1.0, the format that code hosts display.
 
 https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 """
@@ -17,10 +17,10 @@ _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def sarif(findings: Iterable[Finding]) -> dict[str, Any]:
-    """The findings as one SARIF run with every rule; the same findings give the same document.
+    """A SARIF document with all rules and these findings; the same findings give the same document.
 
-    A notebook's lines on disk are not those of its cells, so places are the notebook, the cell and the step;
-    the line in the cell stands in the result's properties.
+    The lines of a notebook file are not those of its cells, so a location is the notebook, the cell and the step;
+    the line within the cell is in the result's properties.
     """
     index = {code: number for number, code in enumerate(RULES)}
     rules = [

@@ -19,7 +19,7 @@ def test_a_parameter_that_is_no_literal_is_told_with_its_line(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("metrics", "line", "what"),
     [
-        ("print(scroe)", None, "no step makes the metric `scroe`"),
+        ("print(scroe)", None, "no step defines the metric `scroe`"),
         ("print(score)\nprint(score + 1)", 2, ""),
         ("print(score)\nlost = 1", 2, ""),
     ],
@@ -49,7 +49,7 @@ def test_a_parameter_that_gets_another_value_is_told_where(
 ) -> None:
     told = [f for f in found(tmp_path, K, cell, ("print(K, L)", "step:last")) if f.code == "KY303"]
     assert [(f.place.cell, f.place.step, f.line) for f in told] == [place]
-    assert "gets another value" in told[0].what
+    assert "is modified" in told[0].what
 
 
 @pytest.mark.parametrize("source", ["print(K)", "k = K", "def f(K): return K", "x = [K for _ in L]", "J = 2"])
@@ -67,7 +67,7 @@ def test_a_parameter_that_is_only_used_is_let_through(source: str, tmp_path: Pat
         ("m = {x: 1 for x in [1]}", "a dict"),
         ("m = {1}", "a set"),
         ("m = (x for x in [1])", "a generator"),
-        ("m = f'{1}'", "a text"),
+        ("m = f'{1}'", "a str"),
         ("m = 'a'", "a str"),
         ("m = b'a'", "a bytes"),
         ("m = None", "None"),

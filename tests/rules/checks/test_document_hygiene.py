@@ -66,17 +66,20 @@ def test_outputs_of_one_run_are_let_through(tmp_path: Path) -> None:
 
 def test_a_cell_run_before_one_above_it_is_told(tmp_path: Path) -> None:
     told = stale(tmp_path, ("1", "step:a run:5"), ("2", "run:6"), ("3", "run:4"), ("4", "run:3"))
-    assert told == [(3, "it ran as number 4, before a cell above it (number 6)")]
+    assert told == [(3, "this cell ran as number 4, before a cell above it (number 6)")]
 
 
 def test_two_cells_of_one_number_are_told(tmp_path: Path) -> None:
     told = stale(tmp_path, ("1", "step:a run:5"), ("2", "run:5"))
-    assert told == [(2, "it ran as number 5, before a cell above it (number 5)")]
+    assert told == [(2, "this cell ran as number 5, before a cell above it (number 5)")]
 
 
 def test_every_output_without_a_run_is_told(tmp_path: Path) -> None:
     told = stale(tmp_path, ("1", "step:a"), ("2", ""), ("3", ""), shown=(1, 3))
-    assert told == [(1, "it has outputs, and no mark of having run"), (3, "it has outputs, and no mark of having run")]
+    assert told == [
+        (1, "this cell has outputs but no execution count"),
+        (3, "this cell has outputs but no execution count"),
+    ]
 
 
 def test_a_secret_is_told_with_its_line_and_kind_in_any_cell(tmp_path: Path) -> None:
@@ -132,7 +135,7 @@ def test_what_is_too_short_or_of_another_form_is_no_secret(text: str, tmp_path: 
     [
         ("KY999", "Did you mean KY"),
         ("ky601", "Did you mean KY601? Use a code"),
-        ("nonsense", "Use a code of this list"),
+        ("nonsense", "Use a code of an existing rule"),
     ],
 )
 def test_a_code_that_no_rule_has_is_told_where_it_stands(code: str, advice: str, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def found(root: Path, *cells: NotebookCells, files: tuple[str, ...] = ()) -> lis
 @pytest.mark.parametrize(
     ("source", "what"),
     [
-        ("open('{root}/top.csv')", "is an absolute path into the project, which no other machine has"),
+        ("open('{root}/top.csv')", "is an absolute path into the project, which other machines do not have"),
         ("open('{root}/data')", "is an absolute path into the project"),
         ("open('{root}/not_there.csv')", "is an absolute path into the project"),
         (
@@ -36,7 +36,7 @@ def found(root: Path, *cells: NotebookCells, files: tuple[str, ...] = ()) -> lis
         ("name = min('a')\nopen('{root}/' + name)", "is an absolute path into the project"),
         ("name = min('a')\nopen(f'{root}/{{name}}')", "is an absolute path into the project"),
         ("name = min('a')\nopen('{root}/data/{{}}.csv'.format(name))", "is an absolute path into the project"),
-        ("open('data/a.csv')", "`data/a.csv` is meant from the project's folder, not from the notebook's"),
+        ("open('data/a.csv')", "`data/a.csv` is relative to the project's folder, not to the notebook's"),
         ("name = min('a')\nopen(f'tables/of_{{name}}.csv')", "a file in `tables` is named by a computed path"),
         (
             "name = min('b')\nopen(f'../data/deep/x{{name}}.csv')",

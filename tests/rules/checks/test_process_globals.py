@@ -21,7 +21,7 @@ def test_a_seed_of_a_generator_that_cannot_travel_is_told(tmp_path: Path) -> Non
     imports = ("# kaleyard: disable=KY401\nimport tensorflow as tf", "imports")
     cells = (imports, ("x = 1\ntf.random.set_seed(1)", "step:a"), ("print(tf.random.uniform([1]))", "step:b"))
     assert told(tmp_path, "KY212", *cells) == [
-        (2, "a", 2, "tensorflow is seeded in this step alone, and step b uses it")
+        (2, "a", 2, "tensorflow is seeded in this step only, but step b uses it")
     ]
 
 
@@ -45,7 +45,7 @@ def test_a_seed_that_nobody_counts_on_is_let_through(cells: list[NotebookCells],
     assert "KY212" not in codes(tmp_path, NUMPY, *cells)
 
 
-ALONE = "is a setting of this step alone, and step b uses"
+ALONE = "applies to this step only, but step b uses"
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,12 @@ ALONE = "is a setting of this step alone, and step b uses"
         ("np.seterr(all='raise')", "print(np.ones(1))", f"`np.seterr` {ALONE} `np`"),
         ("warnings.simplefilter('ignore')", "warnings.warn('x')", f"`warnings.simplefilter` {ALONE} `warnings`"),
         ("logging.getLogger('x').setLevel(10)", "logging.info('x')", f"`logging.setLevel` {ALONE} `logging`"),
-        ("os.chdir('/')", "print(1)", "`os.chdir` moves this step alone: step b is in a folder of its own"),
-        ("%env M=1", "print(os.environ['M'])", "the variable M is set for this step alone, and step b names it"),
+        ("os.chdir('/')", "print(1)", "`os.chdir` affects this step only: step b runs in its own folder"),
+        (
+            "%env M=1",
+            "print(os.environ['M'])",
+            "the environment variable M is set in this step only, but step b uses it",
+        ),
     ],
 )
 def test_a_setting_that_a_later_step_counts_on_is_told(setting: str, later: str, what: str, tmp_path: Path) -> None:
@@ -219,5 +223,5 @@ def test_a_context_variable_set_in_a_step_is_told(tmp_path: Path) -> None:
     cells = [("from contextvars import ContextVar\nmode = ContextVar('mode', default='slow')", "functions")]
     cells += [("mode.set('fast')", "step:a"), ("print(mode.get())", "step:b")]
     (found_one,) = told(tmp_path, "KY213", *cells)
-    assert found_one[1:] == ("a", 1, "`mode.set` is a setting of this step alone, and step b uses `mode`")
+    assert found_one[1:] == ("a", 1, "`mode.set` applies to this step only, but step b uses `mode`")
     assert not told(tmp_path, "KY213", *[("mode = {1}", "functions"), *cells[1:]])

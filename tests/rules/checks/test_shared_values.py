@@ -16,12 +16,12 @@ SHOW = ("print(rows)", "step:show")
 @pytest.mark.parametrize(
     ("source", "what"),
     [
-        ("rows.append(2)", "it works on `rows`, which step load makes"),
-        ("import json\ntotal = len(rows)", "it works on `rows`, which step load makes"),
-        ("def add(): rows.append(2)\nadd()", "it works on `rows`, which step load makes"),
-        ("def size(): return len(rows)\nsize()", "it works on `rows`, which step load makes"),
-        ("rows = [5]", "it works on `rows`, which step load makes"),
-        ("rows, other = [5], rows", "it works on `rows`, which step load makes"),
+        ("rows.append(2)", "this cell uses `rows`, which step load defines"),
+        ("import json\ntotal = len(rows)", "this cell uses `rows`, which step load defines"),
+        ("def add(): rows.append(2)\nadd()", "this cell uses `rows`, which step load defines"),
+        ("def size(): return len(rows)\nsize()", "this cell uses `rows`, which step load defines"),
+        ("rows = [5]", "this cell uses `rows`, which step load defines"),
+        ("rows, other = [5], rows", "this cell uses `rows`, which step load defines"),
     ],
 )
 def test_a_shared_cell_that_works_on_a_steps_value_is_told_once(source: str, what: str, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_value_changed_beside_a_step_that_takes_it_as_it_was_is_told(
     beside = [f for f in found(tmp_path, *cells) if f.code == "KY209"]
     assert [(f.place.cell, f.place.step, f.line) for f in beside] == told
     if told:
-        assert beside[0].what == "`rows` is changed in place, and step show takes it as step load made it"
+        assert beside[0].what == "`rows` is changed in place, but step show uses it as step load left it"
         assert not beside[0].is_error
 
 

@@ -21,7 +21,7 @@ def test_a_tag_that_is_nearly_right_is_told_with_the_right_one(tmp_path: Path) -
     ("cells", "step", "what", "advice"),
     [
         ([("1", "step:load"), ("2", "prev:load functions")], None, "on a cell without a step", "Add a `step:` tag."),
-        ([("1", "step:load prev:load")], "load", "step load cannot come before itself", "Remove the tag."),
+        ([("1", "step:load prev:load")], "load", "step load cannot depend on itself", "Remove the tag."),
         (
             [("1", "step:load"), ("2", "step:train prev:laod")],
             "train",
@@ -32,14 +32,14 @@ def test_a_tag_that_is_nearly_right_is_told_with_the_right_one(tmp_path: Path) -
             [("1", "step:load"), ("2", "step:train prev:elsewhere")],
             "train",
             "`prev:elsewhere`: there is no step elsewhere",
-            "There are: load, train.",
+            "The steps are: load, train.",
         ),
         ([("1", "functions prev:load")], None, "on a cell without a step", "Add a `step:` tag."),
         (
             [("1", "step:load prev:train"), ("2", "step:train")],
             "load",
             "`prev:train`: step train comes later, in cell 2",
-            "Name a step that stands above; ",
+            "Name a step above; ",
         ),
     ],
 )

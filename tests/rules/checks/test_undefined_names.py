@@ -20,8 +20,8 @@ def test_prev_to_the_first_of_two_makers_is_told_with_both_and_the_one_taken(tmp
     cells = [("x = 1", "step:one"), ("x = 2", "step:two"), ("y = 0\nprint(x, x)", "step:join prev:one")]
     (one,) = found(tmp_path, *cells)
     assert (one.code, one.is_error, one.place.cell, one.place.step, one.line) == ("KY211", False, 3, "join", 2)
-    assert "`x` is made by steps one and two, and `prev:` takes that of one" in one.what
-    assert "the notebook run from top to bottom has that of two" in one.what
+    assert "`x` is defined by steps one and two, and `prev:` selects that of one" in one.what
+    assert "run from top to bottom, the notebook uses that of two" in one.what
 
 
 PICKED: dict[str, list[NotebookCells]] = {
@@ -132,14 +132,14 @@ def test_a_name_used_above_its_own_making_in_one_step_is_made_by_nothing(tmp_pat
 @pytest.mark.parametrize(
     ("cell", "advice"),
     [
-        (("total = 1", "skip"), "Cell 1 makes it but is tagged `skip`. Make the name"),
-        (("totals = 1", "skip"), "Make the name"),
-        (("print('total')", "skip"), "Make the name"),
-        (("def f():\n    total = 1", "functions"), "Make the name"),
-        (("SUBTOTAL = 1", "pipeline-parameters"), "Make the name"),
-        (("totale = 1", "pipeline-parameters"), "Did you mean `totale`? Make the name"),
-        (("totale = 1", "functions"), "Did you mean `totale`? Make the name"),
-        (("totale = 1", "step:b"), "Did you mean `totale`? Make the name"),
+        (("total = 1", "skip"), "Cell 1 defines it but is tagged `skip`. Define it"),
+        (("totals = 1", "skip"), "Define it"),
+        (("print('total')", "skip"), "Define it"),
+        (("def f():\n    total = 1", "functions"), "Define it"),
+        (("SUBTOTAL = 1", "pipeline-parameters"), "Define it"),
+        (("totale = 1", "pipeline-parameters"), "Did you mean `totale`? Define it"),
+        (("totale = 1", "functions"), "Did you mean `totale`? Define it"),
+        (("totale = 1", "step:b"), "Did you mean `totale`? Define it"),
     ],
 )
 def test_the_advice_about_a_missing_name_tells_what_is_near(cell: NotebookCells, advice: str, tmp_path: Path) -> None:
@@ -149,10 +149,10 @@ def test_the_advice_about_a_missing_name_tells_what_is_near(cell: NotebookCells,
 
 def test_a_name_of_a_later_step_and_a_circle_of_steps_are_told_apart(tmp_path: Path) -> None:
     (one,) = found(tmp_path, ("1\nprint(x)", "step:a"), ("x = 1", "step:b"))
-    assert (one.what, one.place.cell, one.line) == ("`x` is made by step b, which comes later", 1, 2)
+    assert (one.what, one.place.cell, one.line) == ("`x` is defined by step b, which comes later", 1, 2)
     circle = [("a = 1", "step:p"), ("b = a", "step:q"), ("c = b", "step:r"), ("print(c)", "step:p")]
     told = [f for f in found(tmp_path, *circle) if f.code == "KY202"]
-    assert [f.what for f in told] == ["steps p and r need each other: `c` is made by r"]
+    assert [f.what for f in told] == ["steps p and r depend on each other: `c` is defined by r"]
     assert told[0].place.cell == 4
 
 
@@ -164,7 +164,7 @@ def test_parallel_makers_of_a_name_are_all_named_at_its_use(tmp_path: Path) -> N
         ("1\nprint(x)", "step:d prev:a prev:b prev:c"),
     ]
     (one,) = found(tmp_path, *cells)
-    assert (one.code, one.what) == ("KY203", "`x` is made by steps a and b and c")
+    assert (one.code, one.what) == ("KY203", "`x` is defined by steps a and b and c")
     assert (one.place.cell, one.place.step, one.line) == (4, "d", 2)
 
 
@@ -175,8 +175,8 @@ def test_without_prev_the_last_maker_above_counts(tmp_path: Path) -> None:
 def test_a_name_that_a_step_deletes_is_missed_where_it_is_used(tmp_path: Path) -> None:
     (one,) = found(tmp_path, ("x = 1", "step:a"), ("del x", "step:b"), ("print(x)", "step:c"))
     assert (one.code, one.place.cell) == ("KY201", 3)
-    assert one.what == "step b deletes `x`, and no step makes it again"
-    assert one.advice == "Remove the `del`, or make `x` again before this cell."
+    assert one.what == "`x` is deleted by step b and not defined again"
+    assert one.advice == "Remove the `del`, or define `x` again before this cell."
 
 
 @pytest.mark.parametrize(

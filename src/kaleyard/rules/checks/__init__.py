@@ -1,1 +1,1 @@
-"""The rules, a small class each, in a file for each thing that they are about."""
+"""The rules: one class each, in one file per topic."""

@@ -1,4 +1,4 @@
-"""The rule about functions with a cache: it lives in one process and begins empty in each step."""
+"""The rule about cached functions: a cache belongs to one process and is empty at the start of each step."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from kaleyard.rules.findings import Finding, Rule
 
 __all__ = ["RULES"]
 
-_CACHING = frozenset({"cache", "lru_cache"})
+_CACHE_DECORATORS = frozenset({"cache", "lru_cache"})
 
 
 class StaleCache(Rule[NotebookAnalysis]):
-    """Clear the cache first in that step, or call the function in one step only: a cache lives in one process."""
+    """Clear the cache at the start of that step, or call the function in one step only."""
 
     code = "KY217"
-    title = "function whose cache an earlier step has filled, where the notebook would have the cached result"
+    title = "cached result that a later step does not have"
+    why = "A cache belongs to one process: the notebook returns the cached result where the step computes a new one."
     example = (
         ("from functools import cache", "imports"),
         ("rates = [1, 2]\n@cache\ndef total():\n    return sum(rates)\nfirst = total()", "step:load"),
@@ -29,62 +30,64 @@ class StaleCache(Rule[NotebookAnalysis]):
     )
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """Calls of a cached function in a later step after a name that it reads has changed, and its `cache_info`."""
+        """Calls of cached functions in later steps after a name they read has changed, and uses of `cache_info`."""
         steps = list(subject.code.values())
-        units = [(u, step) for step in steps for u in step.units]
+        fragments = [(u, step) for step in steps for u in step.units]
         shared = dict.fromkeys(u for step in steps for u in step.shared)
-        for unit in (*shared, *(u for u, _ in units)):
-            for name, reads in _cached_functions(unit):
-                start = next((index + 1 for index, (u, _) in enumerate(units) if u is unit), 0)
-                again = (index for index, (u, _) in enumerate(units) if index >= start and name in u.names.makes)
-                end = next(again, len(units))
-                uses = [(index, u, s) for index, (u, s) in enumerate(units[:end]) if index >= start and _uses(u, name)]
-                yield from self._stale(subject, name, reads, units, uses)
+        for fragment in (*shared, *(u for u, _ in fragments)):
+            for name, reads in _cached_functions(fragment):
+                start = next((index + 1 for index, (u, _) in enumerate(fragments) if u is fragment), 0)
+                after = [(index, *fragments[index]) for index in range(start, len(fragments))]
+                end = next((index for index, f, _ in after if name in f.names.makes), len(fragments))
+                uses = [(index, f, s) for index, f, s in after if index < end and _uses(f, name)]
+                yield from self._stale(subject, name, reads, fragments, uses)
 
     def _stale(
         self,
         subject: NotebookAnalysis,
         name: str,
         reads: set[str],
-        units: Sequence[tuple[CodeFragment, StepCode]],
+        fragments: Sequence[tuple[CodeFragment, StepCode]],
         uses: Sequence[tuple[int, CodeFragment, StepCode]],
     ) -> Iterator[Finding]:
         first_step = uses[0][2] if uses else None
         for step in dict.fromkeys(s for _, _, s in uses if s is not first_step):
-            here = [(index, unit) for index, unit, s in uses if s is step]
-            if _clears(here[0][1], name):
-                continue  # it begins empty in the notebook too
-            for index, unit in here:
-                between = (u.names.gives for u, _ in units[uses[0][0] : index + 1])
+            own_uses = [(index, fragment) for index, fragment, s in uses if s is step]
+            if _clears(own_uses[0][1], name):
+                continue  # the cache is empty in the notebook too
+            for index, fragment in own_uses:
+                between = (u.names.gives for u, _ in fragments[uses[0][0] : index + 1])
                 changed = sorted(reads & set[str]().union(*between))
-                if changed or _looks_into(unit, name):
-                    why = f"reads `{changed[0]}`, which has changed since" if changed else "is asked for its cache"
+                if changed or _reads_cache_info(fragment, name):
                     assert first_step is not None
-                    what = f"`{name}` {why}, and its cache is empty here: step {first_step.name} has filled its own"
-                    advice = f"Begin the step with `{name}.cache_clear()`, or call `{name}` in one step only."
-                    place = Location(subject.notebook.name, unit.cell, step.name)
-                    yield self.found(place, what, advice=advice, line=unit.line)
+                    reason = (
+                        f"`{changed[0]}`, which it reads, has changed" if changed else "the step reads `cache_info`"
+                    )
+                    message = f"the cache of `{name}`, filled by step {first_step.name}, is empty here, and {reason}"
+                    advice = f"Start the step with `{name}.cache_clear()`, or call `{name}` in one step only."
+                    location = Location(subject.notebook.name, fragment.cell, step.name)
+                    yield self.finding(location, message, advice=advice, line=fragment.line)
                     break
 
 
-def _cached_functions(unit: CodeFragment) -> Iterator[tuple[str, set[str]]]:
-    """The cached functions that a unit defines, each with the names around it that it reads."""
-    for node in unit.nodes:
+def _cached_functions(fragment: CodeFragment) -> Iterator[tuple[str, set[str]]]:
+    """The cached functions that a fragment defines, each with the global names it reads."""
+    for node in fragment.nodes:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            marks = (d.func if isinstance(d, ast.Call) else d for d in node.decorator_list)
-            what = unit.names.definitions.get(node.name)
-            if what and any(dotted_name(m).rpartition(".")[2] in _CACHING for m in marks):
-                # What it changes itself is another rule's.
-                yield node.name, {*what.reads} - what.changes - {node.name}
+            decorators = (d.func if isinstance(d, ast.Call) else d for d in node.decorator_list)
+            effects = fragment.names.definitions.get(node.name)
+            if effects and any(dotted_name(m).rpartition(".")[2] in _CACHE_DECORATORS for m in decorators):
+                # KY216 reports the names that it changes itself.
+                yield node.name, {*effects.reads} - effects.changes - {node.name}
 
 
-def _uses(unit: CodeFragment, name: str) -> bool:
-    """Whether running the unit may call the function: a definition alone calls nothing."""
-    return not unit.is_definition and (name in unit.names.reads or name in unit.names.through)
+def _uses(fragment: CodeFragment, name: str) -> bool:
+    """Whether running the fragment may call the function: a definition alone calls nothing."""
+    return not fragment.is_definition and (name in fragment.names.reads or name in fragment.names.through)
 
 
-def _clears(unit: CodeFragment, name: str) -> bool:
-    first = unit.nodes[0]
+def _clears(fragment: CodeFragment, name: str) -> bool:
+    first = fragment.nodes[0]
     return (
         isinstance(first, ast.Expr)
         and isinstance(first.value, ast.Call)
@@ -92,8 +95,8 @@ def _clears(unit: CodeFragment, name: str) -> bool:
     )
 
 
-def _looks_into(unit: CodeFragment, name: str) -> bool:
-    nodes = (node for top in unit.nodes for node in ast.walk(top) if isinstance(node, ast.Attribute))
+def _reads_cache_info(fragment: CodeFragment, name: str) -> bool:
+    nodes = (node for top in fragment.nodes for node in ast.walk(top) if isinstance(node, ast.Attribute))
     return any(node.attr == "cache_info" and dotted_name(node.value) == name for node in nodes)
 
 

@@ -1,4 +1,4 @@
-"""Rules about notebooks composed of others: whether such a notebook also runs from top to bottom."""
+"""The rule that a composed notebook also runs from top to bottom in Jupyter."""
 
 from __future__ import annotations
 
@@ -26,26 +26,27 @@ __all__ = ["RULES", "NotFromTopToBottom"]
 
 
 class NotFromTopToBottom(Rule[Notebook]):
-    """Write the line that runs the notebook into a cell tagged `skip`, and `%load_ext kaleyard` into one at the top."""
+    """Add the line that runs the notebook to a cell tagged `skip`, and `%load_ext kaleyard` to a cell at the top."""
 
     code = "KY606"
     title = "composed notebook that does not run from top to bottom in Jupyter"
+    why = "Jupyter does not know `notebook:` tags: the cells below would lack what the other notebook defines."
     severity = "warning"
-    example = (("# nothing loads it\n%kaleyard include other.ipynb", "skip"), ("print(1)", "step:show"))
+    example = (("# no cell loads it\n%kaleyard include other.ipynb", "skip"), ("print(1)", "step:show"))
 
     def check(self, subject: Notebook) -> Iterable[Finding]:
-        """`notebook:` cells whose notebook no line runs as they use it, and lines that are not known yet."""
+        """`notebook:` cells whose notebook no line runs in the same way, and lines above `%load_ext kaleyard`."""
         yield from self._unloaded(subject)
         waiting: tuple[Reference, Location] | None = None
         last: Include | None = None
         for cell in subject.code_cells:
-            place = Location(subject.name, cell.number)
+            location = Location(subject.name, cell.number)
             if is_reference(cell) or any(t.startswith("step:") for t in cell.tags):
                 yield from self._missing(waiting, last, subject)
                 waiting, last = None, None
             if is_reference(cell):
                 use = reference(cell, subject)
-                waiting = None if includes(cell.source, place) else (use, place)
+                waiting = None if includes(cell.source, location) else (use, location)
             for line in written(cell) if waiting else ():
                 if waiting and (subject.path.resolve().parent / line.path).resolve() == waiting[0].path.resolve():
                     last = line
@@ -57,12 +58,14 @@ class NotFromTopToBottom(Rule[Notebook]):
     ) -> Iterator[Finding]:
         if waiting is None:
             return
-        use, place = waiting
+        use, location = waiting
         path = Path(os.path.relpath(use.path, subject.path.resolve().parent)).as_posix()
-        what = f"`{last.line}` below uses {path} otherwise" if last else f"nothing runs {path} in Jupyter"
+        message = (
+            f"`{last.line}` below runs {path} with other values or names" if last else f"no line runs {path} in Jupyter"
+        )
         line = as_line(use, path)
-        advice = f"Write `{line}` into a cell tagged `skip` below it, and `%load_ext kaleyard` into one at the top."
-        yield self.found(place, what, advice=advice)
+        advice = f"Add `{line}` to a cell tagged `skip` below it, and `%load_ext kaleyard` to a cell at the top."
+        yield self.finding(location, message, advice=advice)
 
     def _unloaded(self, subject: Notebook) -> Iterator[Finding]:
         loaded = False
@@ -70,9 +73,9 @@ class NotFromTopToBottom(Rule[Notebook]):
             for name, line in _magics(cell):
                 loaded = loaded or (name in ("load_ext", "reload_ext") and line.strip() == "kaleyard")
                 if name == "kaleyard" and line.split()[:1] == ["include"] and not loaded:
-                    what = "`%kaleyard` is not known here: no cell above loads it"
-                    yield self.found(
-                        Location(subject.name, cell.number), what, advice="Write `%load_ext kaleyard` above."
+                    message = "no cell above loads `%kaleyard`"
+                    yield self.finding(
+                        Location(subject.name, cell.number), message, advice="Add `%load_ext kaleyard` to a cell above."
                     )
                     return
 
@@ -90,12 +93,12 @@ def _magics(cell: NotebookCell) -> list[tuple[str, str]]:
 
 
 def _is_same(line: Include, use: Reference, subject: Notebook) -> bool:
-    """Whether a line that runs the notebook of a use runs it with the same values and names."""
+    """Whether a line runs the notebook of a reference with the same values and names."""
     try:
-        said = use_of(line, subject, Location())
+        line_use = use_of(line, subject, Location())
     except NotebookError:
         return False
-    return (said.parameters, said.outputs) == (use.parameters, use.outputs)
+    return (line_use.parameters, line_use.outputs) == (use.parameters, use.outputs)
 
 
 RULES: tuple[type[Rule[Notebook]], ...] = (NotFromTopToBottom,)

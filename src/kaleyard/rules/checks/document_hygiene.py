@@ -1,4 +1,4 @@
-"""Rules about the notebook as a document: cells no step gets, outputs that are old, secrets."""
+"""Rules about the notebook as a document: unused cells, stale outputs, secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kaleyard.rules.findings import Finding, Rule
 
 __all__ = ["NOTEBOOK_RULES", "READING_RULES", "UnknownRule"]
 
-# Texts that are secrets and nothing else, by what they are.
+# Patterns that match secrets and nothing else, by the kind of secret.
 _SECRETS: dict[str, re.Pattern[str]] = {
     "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     "a GitHub token": re.compile(r"\b(?:gh[opsur]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})"),
@@ -36,127 +36,132 @@ class UnusedCell(Rule[NotebookAnalysis]):
     """Tag it `imports`, `functions` or `pipeline-parameters`, make it part of a step, or tag it `skip`."""
 
     code = "KY601"
-    title = "code before the first step that no step gets"
+    title = "code that belongs to no step"
+    why = "Code above the first step runs in the notebook, but not in the pipeline."
     severity = "warning"
     example = (("print('hello')", ""), ("print(1)", "step:show"))
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """Code cells without a role above the first step."""
-        used = _used(subject)
+        """Code cells above the first step that have no role."""
+        step_cells = _step_cells(subject)
         for cell in subject.notebook.code_cells:
-            if cell.number in used or "skip" in cell.tags or not cell.source.strip():
+            if cell.number in step_cells or "skip" in cell.tags or not cell.source.strip():
                 continue
             if _runs_more(cell.source) if is_reference(cell) else _runs(cell.source):
-                yield self.found(Location(subject.notebook.name, cell.number), "no step gets this code")
+                yield self.finding(Location(subject.notebook.name, cell.number), "this code belongs to no step")
 
 
 class StaleOutputs(Rule[Notebook]):
-    """Run the notebook from top to bottom in a fresh kernel, or clear its outputs, and save it."""
+    """Restart the kernel and run all cells, or clear the outputs; then save the notebook."""
 
     code = "KY602"
-    title = "outputs that are not of one run from top to bottom"
+    title = "outputs that are not from one run from top to bottom"
+    why = "Readers see results that the code may no longer give."
     severity = "warning"
     example = (("print(1)", "step:show run:2"), ("print(2)", "run:1"))
 
     def check(self, subject: Notebook) -> Iterable[Finding]:
-        """Cells run out of order, outputs of cells that were changed or never run."""
+        """Cells that ran out of order, and outputs of cells that never ran."""
         last = 0
         for cell in subject.code_cells:
-            place = Location(subject.name, cell.number)
+            location = Location(subject.name, cell.number)
             if cell.execution_count is None:
                 if cell.has_outputs:
-                    yield self.found(place, "it has outputs, and no mark of having run")
+                    yield self.finding(location, "this cell has outputs but no execution count")
                 continue
             if cell.execution_count <= last:
-                what = f"it ran as number {cell.execution_count}, before a cell above it (number {last})"
-                yield self.found(place, what)
+                message = f"this cell ran as number {cell.execution_count}, before a cell above it (number {last})"
+                yield self.finding(location, message)
                 return
             last = cell.execution_count
 
 
 class Secret(Rule[Notebook]):
-    """Revoke it, for it is in the file's history; read it from the environment, on a cluster by a `secret:` tag."""
+    """Revoke it, as it stays in the file's history; read it from the environment, on a cluster with a `secret:` tag."""
 
     code = "KY603"
-    title = "secret written into a cell"
+    title = "secret in a cell"
+    why = "Everyone who can read the notebook, its history or the images built from it can use the secret."
     example = (("print(1)", "step:show"), ("key = 'AKIA" + "ABCDEFGHIJKLMNOP'", "skip"))
 
     def check(self, subject: Notebook) -> Iterable[Finding]:
-        """Texts of a form that only secrets have, in cells of every kind."""
+        """Strings that look like secrets, in cells of every kind."""
         for cell in subject.cells:
             for number, line in enumerate(cell.source.split("\n"), 1):
                 for kind, pattern in _SECRETS.items():
                     match = pattern.search(line)
                     if match:
-                        what = f"`{match[0][:_SHOWN]}...` looks like {kind}"
-                        yield self.found(Location(subject.name, cell.number), what, line=number)
+                        message = f"`{match[0][:_SHOWN]}...` looks like {kind}"
+                        yield self.finding(Location(subject.name, cell.number), message, line=number)
 
 
 class UnknownRule(Rule[Notebook]):
-    """Use a code of this list; what is switched off wrongly is not switched off."""
+    """Use a code of an existing rule."""
 
     code = "KY604"
-    title = "rule that is switched off and does not exist"
+    title = "disabled rule that does not exist"
+    why = "A comment or setting with a misspelled code disables nothing."
     severity = "warning"
     example = (("# kaleyard: disable=KY999\nprint(1)", "step:show"),)
 
     def check(self, subject: Notebook) -> Iterable[Finding]:
-        """Nothing by itself: `among` knows what is switched off."""
+        """Nothing: `among` is called with the codes that are disabled."""
         del subject
         return ()
 
     def among(
-        self, subject: Notebook, told: Iterable[tuple[int | None, str]], known: Collection[str]
+        self, subject: Notebook, disabled: Iterable[tuple[int | None, str]], known: Collection[str]
     ) -> Iterable[Finding]:
-        """Codes switched off (cell, or None for the project; code) that no rule has."""
-        for cell, code in told:
+        """Disabled codes that no rule has; `disabled` holds pairs of cell (None for the project) and code."""
+        for cell, code in disabled:
             if code not in known:
                 near = difflib.get_close_matches(code.upper(), sorted(known), n=1)
                 advice = f"Did you mean {near[0]}? {self.advice()}" if near else ""
-                yield self.found(Location(subject.name, cell), f"there is no rule {code}", advice=advice)
+                yield self.finding(Location(subject.name, cell), f"there is no rule {code}", advice=advice)
 
 
 class CommandInStep(Rule[NotebookAnalysis]):
-    """Tag the cell `skip`: it is for whoever writes the notebook, and a step has no Kaleyard to call."""
+    """Tag the cell `skip`."""
 
     code = "KY605"
     title = "`%kaleyard` in the code of a step"
+    why = "Kaleyard's commands are for the author of the notebook; the image of a step does not contain them."
     example = (("print(1)", "step:show"), ("%load_ext kaleyard\n%kaleyard check", ""))
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """Kaleyard's own magic, or its loading, in cells that some step gets."""
-        used = _used(subject)
+        """`%kaleyard` and `%load_ext kaleyard` in cells that belong to a step."""
+        step_cells = _step_cells(subject)
         for cell in subject.notebook.code_cells:
-            if cell.number in used and "kaleyard" in cell.source:
+            if cell.number in step_cells and "kaleyard" in cell.source:
                 tree = parse_cell(cell.source, Location())
-                told = [words for method, words in magic_calls(tree) if method == "run_line_magic"]
-                first = next((words for words in told if _calls_kaleyard(*words)), None)
+                magics = [words for method, words in magic_calls(tree) if method == "run_line_magic"]
+                first = next((words for words in magics if _calls_kaleyard(*words)), None)
                 if first:
-                    what = f"a step gets the line `%{' '.join(first).strip()}`"
-                    yield self.found(Location(subject.notebook.name, cell.number), what)
+                    message = f"`%{' '.join(first).strip()}` would run in a step"
+                    yield self.finding(Location(subject.notebook.name, cell.number), message)
 
 
 def _calls_kaleyard(name: str, line: str = "", *_: str) -> bool:
     return name == "kaleyard" or (name in ("load_ext", "reload_ext") and line.strip() == "kaleyard")
 
 
-def _used(subject: NotebookAnalysis) -> set[int]:
-    """The numbers of the cells that some step gets."""
+def _step_cells(subject: NotebookAnalysis) -> set[int]:
+    """The numbers of the cells that belong to a step or are shared."""
     outline = subject.outline
-    used = {n for s in outline.steps for n in s.cells}
-    used.update(outline.shared, outline.parameters, outline.metrics)
-    return used
+    numbers = {n for s in outline.steps for n in s.cells}
+    numbers.update(outline.shared, outline.parameters, outline.metrics)
+    return numbers
 
 
 def _runs(source: str) -> bool:
-    """Whether the cell does more than hold comments and texts; what cannot be parsed counts."""
+    """Whether the cell has code other than comments and strings; magics and shell lines count as code."""
     if re.search(r"(?m)^\s*[%!]", source):
         return True
     return not all(_is_text(n) for n in parse_cell(source, Location()).body)
 
 
 def _runs_more(source: str) -> bool:
-    """Whether a `notebook:` cell does more than run the notebook that stands for it."""
+    """Whether a `notebook:` cell has code other than the line that runs its notebook."""
     return not all(_is_text(n) or _is_include(n) for n in parse_cell(source, Location()).body)
 
 
@@ -165,7 +170,7 @@ def _is_text(node: ast.stmt) -> bool:
 
 
 def _is_include(node: ast.stmt) -> bool:
-    """Whether it runs another notebook, or is what the reading of magics has put beside that."""
+    """Whether it runs another notebook, or is a statement that `with_magics` added to such a line."""
     if isinstance(node, (ast.FunctionDef, ast.ImportFrom)):
         return node.name == NOWHERE if isinstance(node, ast.FunctionDef) else not node.module
     return any(is_include(*words) for method, words in magic_calls(node) if method == "run_line_magic" and words)

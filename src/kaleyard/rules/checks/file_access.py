@@ -1,4 +1,4 @@
-"""Rules about files: a step runs in a fresh folder with the project's files that it names, and nothing else."""
+"""Rules about files: a step runs in an empty folder with only the project files that it names."""
 
 from __future__ import annotations
 
@@ -16,34 +16,36 @@ __all__ = ["RULES"]
 
 
 class UndeclaredFile(Rule[NotebookAnalysis]):
-    """Name it by a literal path from the notebook's folder, or declare it under `files` in `[tool.kaleyard]`."""
+    """Name it by a literal path relative to the notebook, or list it under `files` in `[tool.kaleyard]`."""
 
     code = "KY403"
-    title = "file of the project that is read but not declared"
+    title = "undeclared project file"
+    why = "A step runs in an empty folder with only those files of the project that its code or the settings name."
     severity = "warning"
     example = (("name = min('a')\nprint(open(f'tables/of_{name}.csv').read())", "step:load"),)
     files = ("tables/of_a.csv",)
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """Computed paths into folders of the project, absolute paths into it, and paths meant from its root."""
+        """Computed paths into folders of the project, absolute paths into it, and paths relative to its root."""
         folder, root = subject.notebook.path.resolve().parent, subject.project.root.resolve()
         for step in subject.steps:
             files = set(step.files)
             for cell, tree in subject.code[step.name].trees:
-                for line, text, whole in _paths(tree):
-                    path = rooted(_folder_name(subject), text if whole else f"{text}/*")
+                for line, text, complete in _paths(tree):
+                    path = rooted(_folder_name(subject), text if complete else f"{text}/*")
                     if any(overlap(path, written) for written in subject.files[step.name].made):
-                        continue  # the pipeline writes it
-                    what = _undeclared(text, whole, folder, root, files)
-                    if what:
-                        yield self.found(Location(subject.notebook.name, cell, step.name), what, line=line)
+                        continue  # an earlier step writes it
+                    message = _undeclared(text, complete, folder, root, files)
+                    if message:
+                        yield self.finding(Location(subject.notebook.name, cell, step.name), message, line=line)
 
 
 class AbsolutePath(Rule[NotebookAnalysis]):
-    """Use a path relative to the notebook, such as `../output/x.csv`: a file with such a path travels by itself."""
+    """Use a path relative to the notebook, such as `../output/x.csv`: such files are passed between steps."""
 
     code = "KY404"
-    title = "file with an absolute path that two steps share"
+    title = "absolute path shared by two steps"
+    why = "Each step may run in a container of its own, where files at absolute paths of another step do not exist."
     severity = "warning"
     example = (
         ("with open('/tmp/out.txt', 'w') as file:\n    file.write('1')", "step:write"),
@@ -51,20 +53,20 @@ class AbsolutePath(Rule[NotebookAnalysis]):
     )
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """Absolute paths that one step writes and a later one names: they are there only on the same machine."""
+        """Absolute paths that one step writes and a later step names."""
         writers: dict[str, str] = {}
         for step, code in subject.code.items():
-            own: set[str] = set()
+            written: set[str] = set()
             for cell, tree in code.trees:
-                own |= {p for p in written_paths(tree) if p.startswith(("/", "~"))}
+                written |= {p for p in written_paths(tree) if p.startswith(("/", "~"))}
                 for node in tree.body:
                     for text in sorted({p for p, _ in named_paths(node)}):
-                        if text in writers and text not in own:
-                            what = f"step {writers[text]} writes `{text}`, which a container of this step does not have"
-                            place = Location(subject.notebook.name, cell, step)
-                            yield self.found(place, what, line=node.lineno)
-                            own.add(text)
-            for text in own:
+                        if text in writers and text not in written:
+                            message = f"step {writers[text]} writes `{text}`, which this step's container does not have"
+                            location = Location(subject.notebook.name, cell, step)
+                            yield self.finding(location, message, line=node.lineno)
+                            written.add(text)
+            for text in written:
                 writers.setdefault(text, step)
 
 
@@ -73,10 +75,10 @@ def _folder_name(subject: NotebookAnalysis) -> str:
 
 
 def _paths(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
-    """Texts with a slash: line, text, whether it is whole; of f-strings, what stands before the first value."""
+    """Strings with a slash: line, text, whether it is complete; of f-strings, the folder before the first value."""
     inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-    whole = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in inside)
-    for constant in whole:
+    constants = (n for n in ast.walk(tree) if isinstance(n, ast.Constant) and id(n) not in inside)
+    for constant in constants:
         text = constant.value
         if isinstance(text, str) and "/" in text and "\n" not in text and len(text) < 255:  # noqa: PLR2004
             yield constant.lineno, text, True
@@ -87,16 +89,16 @@ def _paths(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
                 yield node.lineno, first.value.rpartition("/")[0], False
 
 
-def _undeclared(text: str, whole: bool, folder: Path, root: Path, files: set[str]) -> str:
-    """What is wrong with a path, or nothing."""
+def _undeclared(text: str, complete: bool, folder: Path, root: Path, files: set[str]) -> str:
+    """What is wrong with a path; "" if nothing is."""
     try:
         if text.startswith("/"):
-            # Whether it is there does not matter: it may be a part of a path, or the place of a result.
+            # It need not exist: it may be part of a path, or a file that the step writes.
             inside = root in (path := Path(text).resolve(), *path.parents) and root != Path("/")
-            return f"`{text}` is an absolute path into the project, which no other machine has" if inside else ""
-        if whole:
-            lost = not (folder / text).exists() and (root / text).is_file() and text not in files
-            return f"`{text}` is meant from the project's folder, not from the notebook's" if lost else ""
+            return f"`{text}` is an absolute path into the project, which other machines do not have" if inside else ""
+        if complete:
+            misplaced = not (folder / text).exists() and (root / text).is_file() and text not in files
+            return f"`{text}` is relative to the project's folder, not to the notebook's" if misplaced else ""
         path = (folder / text).resolve()
         if path.is_dir() and path != root and path.is_relative_to(root):
             below = path.relative_to(root).as_posix() + "/"

@@ -20,110 +20,117 @@ __all__ = ["RULES"]
 
 _IMPORT_ERRORS = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
 _INSTALL = re.compile(r"^\s*(?:\S*python3?\s+-m\s+)?(pip3?|uv|conda|mamba|apt|apt-get)\s+(?:\S+\s+)*?install\b")
-# Kaleyard itself is no package of the user's: a step's image has its runner anyway.
+# Every image contains Kaleyard's runner: importing it needs no dependency.
 _OURS = "kaleyard"
 
 
 class MissingPackage(Rule[NotebookAnalysis]):
-    """Add the package that provides it to the dependencies in pyproject.toml, lock, and install it."""
+    """Add the package that provides it to the dependencies in pyproject.toml, update the lock file, and install it."""
 
     code = "KY401"
-    title = "import that no installed package provides"
+    title = "import of a package that is not installed"
+    why = "The import fails when the step runs, here as well as in its image."
     example = (("import nosuchpackage", "imports"), ("nosuchpackage.run()", "step:run"))
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """Imported modules that are neither Python's, nor the project's, nor an installed distribution's."""
-        told: set[tuple[int, str]] = set()
+        """Imports of modules that belong to neither Python, nor the project, nor an installed package."""
+        reported: set[tuple[int, str]] = set()
         for step, cell, line, module in _step_imports(subject):
             top = module.partition(".")[0]
-            if top not in subject.needs[step].packages or top in providers() or (cell, top) in told:
+            if top not in subject.needs[step].packages or top in providers() or (cell, top) in reported:
                 continue
-            told.add((cell, top))
+            reported.add((cell, top))
             near = difflib.get_close_matches(top, sorted({*providers(), *sys.stdlib_module_names}), n=1, cutoff=0.85)
             advice = f"Did you mean `{near[0]}`? {self.advice()}" if near else ""
-            place = Location(subject.notebook.name, cell, step)
-            yield self.found(place, f"no installed package provides `{top}`", advice=advice, line=line)
+            location = Location(subject.notebook.name, cell, step)
+            yield self.finding(location, f"no installed package provides `{top}`", advice=advice, line=line)
 
 
 class MissingModule(Rule[NotebookAnalysis]):
     """Put the module beside the notebook, or in a folder of `module-path` in `[tool.kaleyard]`; import it by name."""
 
     code = "KY402"
-    title = "module of the project that cannot be found or read"
+    title = "project module that is missing or invalid"
+    why = "Modules of the project are copied into each step's image; one that is missing or invalid fails there."
     example = (("from . import helpers", "imports"), ("helpers.run()", "step:run"))
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """Relative imports, missing parts of the project's packages, and modules that are no valid Python."""
-        told: set[tuple[int, str]] = set()
+        """Relative imports, missing modules of the project, and modules with invalid syntax."""
+        reported: set[tuple[int, str]] = set()
         for step, cell, line, module in _step_imports(subject):
-            what = self._problem(module, subject, step)
-            if what and (cell, module) not in told:
-                told.add((cell, module))
-                yield self.found(Location(subject.notebook.name, cell, step), what, line=line)
+            message = self._problem(module, subject, step)
+            if message and (cell, module) not in reported:
+                reported.add((cell, module))
+                yield self.finding(Location(subject.notebook.name, cell, step), message, line=line)
 
     @staticmethod
     def _problem(module: str, subject: NotebookAnalysis, step: str) -> str:
         if module.startswith("."):
-            return "a notebook is in no package, so it cannot import relatively"
+            return "a notebook is not in a package, so relative imports fail"
         top = module.partition(".")[0]
         needs = subject.needs[step]
         if top in sys.stdlib_module_names or top in needs.packages or top in needs.written_modules or top == _OURS:
             return ""
         folders = [subject.notebook.path.resolve().parent]
         folders += [subject.project.root / p for p in subject.project.module_path]
-        found = [f for f in (_file_of(folder, module) for folder in folders) if f]
-        if not found:
+        files = [f for f in (_file_of(folder, module) for folder in folders) if f]
+        if not files:
             return f"the project has no module `{module}`"
-        return next((w for w in (_unreadable(f) for f in found) if w), "")
+        return next((w for w in (_unreadable(f) for f in files) if w), "")
 
 
 class InstallsPackages(Rule[NotebookAnalysis]):
-    """Add the package to the dependencies in pyproject.toml: a step's image holds them, and has no network."""
+    """Add the package to the dependencies in pyproject.toml, and remove the line."""
 
     code = "KY405"
-    title = "packages installed when a step runs"
+    title = "package installed when a step runs"
+    why = "An image contains exactly the locked packages, and its steps may have no network."
     severity = "warning"
     example = (("%pip install somepackage", "imports"), ("print(1)", "step:run"))
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """`%pip install`, `!pip install` and their like in cells that steps run."""
-        told: set[int] = set()
+        """`%pip install`, `!pip install` and the like in cells that steps run."""
+        reported: set[int] = set()
         for step, flow in subject.flows.items():
             own = [(cell, node) for cell, tree in subject.code[step].trees for node in tree.body]
             for cell, node in [*own, *((u.cell, n) for u in flow.carried for n in u.nodes)]:
                 for _, texts in magic_calls(node):
-                    if cell not in told and _INSTALL.search(" ".join(texts)):
-                        told.add(cell)
-                        what = f"`{' '.join(texts).strip()}` installs when the step runs"
-                        yield self.found(Location(subject.notebook.name, cell, step), what, line=node.lineno)
+                    if cell not in reported and _INSTALL.search(" ".join(texts)):
+                        reported.add(cell)
+                        message = f"`{' '.join(texts).strip()}` installs when the step runs"
+                        yield self.finding(Location(subject.notebook.name, cell, step), message, line=node.lineno)
 
 
 class UnlockedBaseImage(Rule[NotebookAnalysis]):
-    """Run `kaleyard lock` and commit `images.lock`; until then `build` takes what the registry has on that day."""
+    """Run `kaleyard lock` and commit `images.lock`."""
 
     code = "KY406"
-    title = "base image whose digest is not locked"
+    title = "base image without a locked digest"
+    why = (
+        "An image's name can point to another image tomorrow. Without a locked digest, `build` takes the one that the "
+        "registry has that day, so images of two days may differ."
+    )
     severity = "warning"
     example = (("print(1)", "step:show"),)
     files = ("requirements.lock",)
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """Each base image of the pipeline once, where the project locks its packages: else it builds no images."""
+        """Each base image of the pipeline once, if the project locks its packages: otherwise it builds no images."""
         project, pipeline = subject.project, subject.pipeline
         if pipeline.notebook != subject.notebook.name or not (project.root / project.lock).is_file():
             return
         locked = locked_digests(project)
-        told: set[str] = set()
+        reported: set[str] = set()
         for step in pipeline.steps:
             image = base_image(step, project)
-            if "@" not in image and image not in locked and image not in told:
-                told.add(image)
-                place = Location(subject.notebook.name, step=step.name if step.settings.image else None)
-                yield self.found(place, f"`images.lock` has no digest of {image}")
+            if "@" not in image and image not in locked and image not in reported:
+                reported.add(image)
+                location = Location(subject.notebook.name, step=step.name if step.settings.image else None)
+                yield self.finding(location, f"`images.lock` has no digest of {image}")
 
 
 def _step_imports(subject: NotebookAnalysis) -> Iterator[tuple[str, int, int, str]]:
-    """Every import that a step cannot do without: step, cell, line, module (with dots in front if relative)."""
+    """Every import that a step needs: step, cell, line, module (with leading dots if relative)."""
     for step, flow in subject.flows.items():
         code: list[tuple[int, ast.AST]] = [(u.cell, node) for u in flow.carried for node in u.nodes]
         for cell, tree in [*code, *subject.code[step].trees]:
@@ -140,11 +147,11 @@ def _imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom) and (node.level or node.module):
             yield node.lineno, "." * node.level + (node.module or "")
         elif isinstance(node, ast.Try) and any(_catches_imports(h) for h in node.handlers):
-            # What is tried may be missing.
+            # The code handles a missing module.
             todo += [*node.orelse, *node.finalbody]
             continue
         elif isinstance(node, ast.If):
-            # Another version of Python or another platform may import something else.
+            # The import may be for another version of Python or another platform.
             continue
         todo += ast.iter_child_nodes(node)
 
@@ -172,7 +179,7 @@ def _unreadable(file: Path) -> str:
     try:
         ast.parse(file.read_text(encoding="utf-8"))
     except SyntaxError as error:
-        return f"the module {file.name} is no valid Python (line {error.lineno}): {error.msg}"
+        return f"invalid Python syntax in {file.name} (line {error.lineno}): {error.msg}"
     except (UnicodeDecodeError, OSError, ValueError) as error:
         return f"the module {file.name} cannot be read: {error}"
     return ""

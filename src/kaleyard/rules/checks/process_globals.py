@@ -1,4 +1,4 @@
-"""Rules about what lives in the process and in no name: each step is a process of its own."""
+"""Rules about the state of a process outside its variables: each step is a process of its own."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from kaleyard.rules.findings import Finding, Rule
 
 __all__ = ["RULES"]
 
-# Calls that set what a module does from then on.
+# Calls that change settings of a module.
 _SETTING = re.compile(
     r"(?:.+\.)?(?:set_option|reset_option|rcParams\.update|style\.use|set_theme|set_style|set_palette|seterr|"
     r"set_printoptions|set_default_dtype|set_default_device|set_grad_enabled|use_deterministic_algorithms|"
     r"filterwarnings|simplefilter|basicConfig|setLevel|setlocale|set_num_threads|setrecursionlimit|set_config)"
 )
-_RESULTS = re.compile(r"_{1,3}|_i{1,3}|_oh|_ih|Out|In")
-_CACHING = frozenset({"cache", "lru_cache"})
-_LOOKING = frozenset({"globals", "locals", "vars", "dir"})
+_OUTPUT_NAMES = re.compile(r"_{1,3}|_i{1,3}|_oh|_ih|Out|In")
+_CACHE_DECORATORS = frozenset({"cache", "lru_cache"})
+_NAMESPACE_CALLS = frozenset({"globals", "locals", "vars", "dir"})
 
 
-class SeedElsewhere(Rule[NotebookAnalysis]):
-    """Seed it in each step that draws: the state of this generator cannot go on from step to step."""
+class SeedInOneStep(Rule[NotebookAnalysis]):
+    """Seed it in each step that draws from it."""
 
     code = "KY212"
-    title = "random numbers drawn in a step that an earlier step seeded, by a generator that cannot travel"
+    title = "random generator seeded only in an earlier step"
+    why = "Only the states of `random`, `numpy.random` and PyTorch pass between steps; this generator starts unseeded."
     severity = "warning"
     example = (
         ("# kaleyard: disable=KY401\nfrom tensorflow import random", "imports"),
@@ -41,24 +42,27 @@ class SeedElsewhere(Rule[NotebookAnalysis]):
     )
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """Seeds of generators other than Python's, numpy's and PyTorch's, whose state goes along by itself."""
+        """Seeds of generators other than Python's, numpy's and PyTorch's, whose states pass between steps."""
         settings = ProcessSettings(subject.own_units.values())
         order = list(subject.code.values())
         for index, step in enumerate(order):
-            for unit in step.units:
-                kinds = {k for node in unit.nodes for k in settings.seeds(node)} - {*RANDOM_KINDS}
+            for fragment in step.units:
+                kinds = {k for node in fragment.nodes for k in settings.seeds(node)} - {*RANDOM_KINDS}
                 for kind in sorted(kinds):
                     users = (s.name for s in order[index + 1 :] if kind in subject.needs[s.name].packages)
                     if later := next(users, None):
-                        what = f"{kind} is seeded in this step alone, and step {later} uses it"
-                        yield self.found(Location(subject.notebook.name, unit.cell, step.name), what, line=unit.line)
+                        message = f"{kind} is seeded in this step only, but step {later} uses it"
+                        yield self.finding(
+                            Location(subject.notebook.name, fragment.cell, step.name), message, line=fragment.line
+                        )
 
 
-class SettingElsewhere(Rule[NotebookAnalysis]):
-    """Make it a statement of its own, outside of other code: it then runs in each later step that uses the module."""
+class SettingInOneStep(Rule[NotebookAnalysis]):
+    """Make it a separate top-level statement: it then runs again in each later step that uses the module."""
 
     code = "KY213"
-    title = "setting of the process made in a step, and used in a later one"
+    title = "process setting made in one step and used in another"
+    why = "The setting belongs to one process, and each step is a process of its own."
     severity = "warning"
     example = (
         ("import numpy as np", "imports"),
@@ -67,39 +71,40 @@ class SettingElsewhere(Rule[NotebookAnalysis]):
     )
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """Options of modules, context variables, the current folder, and variables set by magics."""
+        """Options of modules, context variables, the current folder, and environment variables set by magics."""
         order = list(subject.code.values())
-        held = _context_variables(order)
+        context_variables = _context_variables(order)
         for index, step in enumerate(order):
             later = order[index + 1 :]
             for cell, line, name in _calls(step):
                 module = name.partition(".")[0]
+                affected = [s for s in later if not _runs_again_in(subject, step, s, cell, line)]
                 setting = _SETTING.fullmatch(name) and "." in name and _is_module(module, step)
-                if setting or (module in held and name == f"{module}.set"):
-                    without = [s for s in later if not _goes_along(subject, step, s, cell, line)]
-                    users = [s.name for s in without if module in s.names.reads]
+                if setting or (module in context_variables and name == f"{module}.set"):
+                    users = [s.name for s in affected if module in s.names.reads]
                     if users:
-                        what = f"`{name}` is a setting of this step alone, and step {users[0]} uses `{module}`"
-                        yield self.found(Location(subject.notebook.name, cell, step.name), what, line=line)
-                moves = later if name == "os.chdir" else []
-                others = [s.name for s in moves if not _goes_along(subject, step, s, cell, line)]
-                if others:
-                    what = f"`{name}` moves this step alone: step {others[0]} is in a folder of its own"
-                    yield self.found(Location(subject.notebook.name, cell, step.name), what, line=line)
-            for cell, variable in _variables(step):
+                        message = f"`{name}` applies to this step only, but step {users[0]} uses `{module}`"
+                        yield self.finding(Location(subject.notebook.name, cell, step.name), message, line=line)
+                if name == "os.chdir" and affected:
+                    message = f"`{name}` affects this step only: step {affected[0].name} runs in its own folder"
+                    yield self.finding(Location(subject.notebook.name, cell, step.name), message, line=line)
+            for cell, variable in _environment_variables(step):
                 carried = {id(u) for s in later for u in subject.flows[s.name].carried}
-                here = {id(u) for u in step.units if u.cell == cell}
-                users = [s.name for s in later if _names_text(s, variable)] if not carried & here else []
+                own = {id(u) for u in step.units if u.cell == cell}
+                users = [s.name for s in later if _contains_string(s, variable)] if not carried & own else []
                 if users:
-                    what = f"the variable {variable} is set for this step alone, and step {users[0]} names it"
-                    yield self.found(Location(subject.notebook.name, cell, step.name), what)
+                    message = (
+                        f"the environment variable {variable} is set in this step only, but step {users[0]} uses it"
+                    )
+                    yield self.finding(Location(subject.notebook.name, cell, step.name), message)
 
 
-class LookedUp(Rule[NotebookAnalysis]):
-    """Use the name itself: only what a step's code names reaches it."""
+class DynamicLookup(Rule[NotebookAnalysis]):
+    """Use the name itself instead of looking it up."""
 
     code = "KY214"
-    title = "name that is looked up where nobody can see which"
+    title = "dynamic name lookup (`globals()`, `locals()`, ...)"
+    why = "A step gets only the values that its code names, so a lookup by text misses the others."
     severity = "warning"
     example = (("mode = 'fast'", "step:load"), ("print(globals().get('mode'))", "step:show"))
 
@@ -112,42 +117,50 @@ class LookedUp(Rule[NotebookAnalysis]):
                     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)) or node.args:
                         continue
                     name = node.func.id
-                    if name in _LOOKING and name not in step.names.gives and (name == "globals" or node not in inside):
-                        what = f"`{name}()` sees what this step got, not what the steps before it made"
-                        yield self.found(Location(subject.notebook.name, cell, step.name), what, line=node.lineno)
+                    if (
+                        name in _NAMESPACE_CALLS
+                        and name not in step.names.gives
+                        and (name == "globals" or node not in inside)
+                    ):
+                        message = f"`{name}()` sees only the values that are passed to this step"
+                        yield self.finding(Location(subject.notebook.name, cell, step.name), message, line=node.lineno)
 
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 
 
-class ResultByNumber(Rule[NotebookAnalysis]):
-    """Give the result a name in the cell that makes it, and use that."""
+class OutputVariable(Rule[NotebookAnalysis]):
+    """Assign the result to a name in the cell that computes it, and use that name."""
 
     code = "KY215"
-    title = "result of another cell, by IPython's names for it"
+    title = "`_` or `Out` of a cell in another step"
+    why = "IPython numbers the outputs of one session, and each step is a session of its own."
     example = (("1 + 1", "step:make"), ("print(_ + 1)", "step:show"))
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """`_`, `_3`, `Out[3]` and the like where they mean a cell that is not this step's."""
+        """`_`, `_3`, `Out[3]` and the like that refer to a cell outside the step."""
         for step in subject.code.values():
             inputs = subject.flows[step.name].inputs
-            made = {name for unit in step.shared for name in unit.names.gives}
-            for index, unit in enumerate(step.units):
-                for name, (cell, line) in sorted(unit.names.reads.items()):
-                    known = name in made or name in inputs or name in step.parameters
-                    # The last result but of the step's own cell before: those are the same in the step's notebook.
+            defined = {name for fragment in step.shared for name in fragment.names.gives}
+            for index, fragment in enumerate(step.units):
+                for name, (cell, line) in sorted(fragment.names.reads.items()):
+                    known = name in defined or name in inputs or name in step.parameters
+                    # After the step's first statement, `_` is the same in the step notebook.
                     own = index > 0 and name == "_"
-                    if _RESULTS.fullmatch(name) and not known and not own:
-                        what = f"`{name}` is the result of another cell when the notebook is run, and of none here"
-                        yield self.found(Location(subject.notebook.name, cell, step.name), what, line=line)
-                made |= set(unit.names.gives)
+                    if _OUTPUT_NAMES.fullmatch(name) and not known and not own:
+                        message = f"`{name}` refers to the output of a cell outside this step"
+                        yield self.finding(Location(subject.notebook.name, cell, step.name), message, line=line)
+                defined |= set(fragment.names.gives)
 
 
-class RememberingDefault(Rule[NotebookAnalysis]):
-    """Hand what it notes things in to the function as an argument: it is then a value of the step that calls it."""
+class StatefulCachedFunction(Rule[NotebookAnalysis]):
+    """Pass the mutable state as an argument, so that it is passed between steps like any other value."""
 
     code = "KY216"
-    title = "function that remembers from call to call, called in several steps"
+    title = "cached function with mutable state, called in several steps"
+    why = (
+        "The cache is empty in each step, so the function changes its state again where the notebook would not call it."
+    )
     severity = "warning"
     example = (
         ("from functools import cache\nseen = []\n@cache\ndef note(x):\n    seen.append(x)\n    return x", "functions"),
@@ -156,36 +169,39 @@ class RememberingDefault(Rule[NotebookAnalysis]):
     )
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """Functions that are cached and change what is outside of them: at their first call in each process."""
+        """Cached functions that change a global value when they are first called in a process."""
         steps = list(subject.code.values())
-        units = [(unit, None) for unit in dict.fromkeys(u for step in steps for u in step.shared)]
-        units += [(unit, step.name) for step in steps for unit in step.units]  # type: ignore[misc]
-        for unit, owner in units:
-            for function in (n for n in unit.nodes if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))):
-                noted = _noted_once(function)
-                users = [s.name for s in steps if _reads(s, function.name)] if noted else []
+        fragments = [(fragment, None) for fragment in dict.fromkeys(u for step in steps for u in step.shared)]
+        fragments += [(fragment, step.name) for step in steps for fragment in step.units]  # type: ignore[misc]
+        for fragment, owner in fragments:
+            for function in (n for n in fragment.nodes if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))):
+                changed = _changed_on_first_call(function)
+                users = [s.name for s in steps if _reads(s, function.name)] if changed else []
                 if len(users) > 1:
                     both = " and ".join(users[:2])
-                    what = f"`{function.name}` notes things in `{noted}`, and steps {both} each begin anew"
-                    yield self.found(Location(subject.notebook.name, unit.cell, owner), what, line=function.lineno)
+                    message = (
+                        f"cached `{function.name}` changes `{changed}`, and steps {both} each start with an empty cache"
+                    )
+                    location = Location(subject.notebook.name, fragment.cell, owner)
+                    yield self.finding(location, message, line=function.lineno)
 
 
-def _goes_along(subject: NotebookAnalysis, step: StepCode, later: StepCode, cell: int, line: int) -> bool:
-    """Whether the statement on that line of a step runs in the later step too."""
-    unit = step.unit_at(cell, line)
-    return any(u is unit for u in subject.flows[later.name].carried)
+def _runs_again_in(subject: NotebookAnalysis, step: StepCode, later: StepCode, cell: int, line: int) -> bool:
+    """Whether the statement on that line of a step also runs in the later step."""
+    fragment = step.unit_at(cell, line)
+    return any(u is fragment for u in subject.flows[later.name].carried)
 
 
-def _noted_once(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    """What a cached function changes outside of itself: at its first call in each process; else ""."""
-    marks = (dotted_name(d.func if isinstance(d, ast.Call) else d).rpartition(".")[2] for d in function.decorator_list)
-    if not _CACHING & {*marks}:
+def _changed_on_first_call(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """The global name that a cached function changes; "" if there is none."""
+    decorators = (d.func if isinstance(d, ast.Call) else d for d in function.decorator_list)
+    if not _CACHE_DECORATORS & {dotted_name(d).rpartition(".")[2] for d in decorators}:
         return ""
-    told = function.args
-    own = {a.arg for a in (*told.posonlyargs, *told.args, *told.kwonlyargs, told.vararg, told.kwarg) if a}
-    inside = [node for top in function.body for node in ast.walk(top)]
-    own |= {n.id for n in inside if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return next((name for node in inside for name in changed_roots(node) if name not in own), "")
+    args = function.args
+    local_names = {a.arg for a in (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg) if a}
+    nodes = [node for top in function.body for node in ast.walk(top)]
+    local_names |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return next((name for node in nodes for name in changed_roots(node) if name not in local_names), "")
 
 
 def _reads(step: StepCode, name: str) -> bool:
@@ -202,26 +218,26 @@ def _calls(step: StepCode) -> Iterator[tuple[int, int, str]]:
 
 
 def _is_module(name: str, step: StepCode) -> bool:
-    """Whether the first part of the name is imported, in the step or in a shared cell."""
+    """Whether the first part of the name is imported in the step or in a shared cell."""
     root = name.partition(".")[0]
-    return root in step.names.imports or any(root in unit.names.imports for unit in step.shared)
+    return root in step.names.imports or any(root in fragment.names.imports for fragment in step.shared)
 
 
 def _context_variables(steps: Iterable[StepCode]) -> set[str]:
-    """The names of the context variables that shared cells make."""
-    nodes = (node for step in steps for unit in step.shared for node in unit.nodes)
-    made = (n for n in nodes if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call))
+    """The names of the context variables that shared cells create."""
+    nodes = (node for step in steps for fragment in step.shared for node in fragment.nodes)
+    assignments = (n for n in nodes if isinstance(n, ast.Assign) and isinstance(n.value, ast.Call))
     return {
         target.id
-        for node in made
+        for node in assignments
         if dotted_name(node.value.func).rpartition(".")[2] == "ContextVar"  # type: ignore[attr-defined]
         for target in node.targets
         if isinstance(target, ast.Name)
     }
 
 
-def _variables(step: StepCode) -> Iterator[tuple[int, str]]:
-    """The environment variables that `%env` and `%set_env` set, with the cell."""
+def _environment_variables(step: StepCode) -> Iterator[tuple[int, str]]:
+    """The environment variables that `%env` and `%set_env` set, each with its cell."""
     for cell, tree in step.trees:
         for method, texts in magic_calls(tree):
             if method == "run_line_magic" and texts[:1] and texts[0] in {"env", "set_env"}:
@@ -230,15 +246,15 @@ def _variables(step: StepCode) -> Iterator[tuple[int, str]]:
                     yield cell, match[1]
 
 
-def _names_text(step: StepCode, text: str) -> bool:
+def _contains_string(step: StepCode, text: str) -> bool:
     nodes = (node for _, tree in step.trees for node in ast.walk(tree))
     return any(isinstance(node, ast.Constant) and node.value == text for node in nodes)
 
 
 RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (
-    SeedElsewhere,
-    SettingElsewhere,
-    LookedUp,
-    ResultByNumber,
-    RememberingDefault,
+    SeedInOneStep,
+    SettingInOneStep,
+    DynamicLookup,
+    OutputVariable,
+    StatefulCachedFunction,
 )

@@ -1,4 +1,4 @@
-"""Rules about tags, and the steps they make."""
+"""Rules about tags and the steps they define."""
 
 from __future__ import annotations
 
@@ -16,133 +16,147 @@ __all__ = ["RULES", "UnreadableCell"]
 
 
 class UnreadableCell(Rule[Notebook]):
-    """Mend the cell, or tag it `skip` if it is not part of the pipeline."""
+    """Fix the cell, or tag it `skip` if it is not part of the pipeline."""
 
     code = "KY100"
-    title = "cell that cannot be read"
+    title = "unreadable cell"
+    why = "A cell that cannot be parsed has no known inputs or outputs, so the notebook cannot become a pipeline."
     example = (("total = = 1", "step:sum"),)
 
     def check(self, subject: Notebook) -> Iterable[Finding]:
-        """Nothing by itself: `check` makes this finding of an error of reading."""
+        """Nothing: `check` reports this finding when it catches an error while reading."""
         del subject
         return ()
 
 
 class UnknownTag(Rule[Notebook]):
-    """Use the tag that was meant; tags of other tools are let through unless they look like one of ours."""
+    """Use the suggested tag; tags of other tools are ignored unless they resemble one of Kaleyard's."""
 
     code = "KY101"
-    title = "tag that is nearly one of the language"
+    title = "misspelled tag"
+    why = "Kaleyard would ignore the misspelled tag and run the cell as part of another step, or not at all."
     example = (("total = 1", "Step:sum"), ("print(1)", "step:sum"))
 
     def check(self, subject: Notebook) -> Iterable[Finding]:
-        """Tags that are nearly right, with the likely word."""
+        """Misspelled tags, each with a suggestion."""
         for cell in subject.code_cells:
             for tag in cell.tags:
-                found = problem(tag)
-                if found:
-                    place = Location(subject.name, cell.number)
-                    yield self.found(place, found.what, advice=f"Did you mean `{found.meant}`?")
+                tag_problem = problem(tag)
+                if tag_problem:
+                    location = Location(subject.name, cell.number)
+                    yield self.finding(location, tag_problem.what, advice=f"Did you mean `{tag_problem.meant}`?")
 
 
 class MissingPrevious(Rule[Notebook]):
-    """Name a step that stands above; `prev:` is only needed where no value flows but the order matters."""
+    """Name a step above; `prev:` is only needed where the order matters and no value is passed."""
 
     code = "KY102"
-    title = "`prev:` to a step that is not there, or comes later"
+    title = "`prev:` to a missing or later step"
+    why = "Steps run in the order of the notebook, so a step cannot wait for one that is missing or below it."
     example = (("print(1)", "step:load"), ("print(2)", "step:train prev:laod"))
 
     def check(self, subject: Notebook) -> Iterable[Finding]:
-        """`prev:` tags whose step does not stand above."""
+        """`prev:` tags whose step is not above the cell."""
         steps = _step_cells(subject)
         for cell in subject.code_cells:
             tags = kale_tags(cell)
             own = next((t[5:] for t in tags if t.startswith("step:")), None)
             if own is None and any(problem(tag) for tag in cell.tags):
-                continue  # a tag that is nearly right is told already, and may well be the step's
-            for other in (t[5:] for t in tags if t.startswith("prev:")):
-                place = Location(subject.name, cell.number, own)
+                continue  # KY101 reports the misspelled tag, which may be the step's
+            for previous in (t[5:] for t in tags if t.startswith("prev:")):
+                location = Location(subject.name, cell.number, own)
                 if own is None:
-                    yield self.found(place, f"`prev:{other}` on a cell without a step", advice="Add a `step:` tag.")
-                elif other == own:
-                    yield self.found(place, f"step {own} cannot come before itself", advice="Remove the tag.")
-                elif other not in steps:
-                    near = difflib.get_close_matches(other, steps, n=1)
-                    advice = f"Did you mean `prev:{near[0]}`?" if near else f"There are: {', '.join(steps)}."
-                    yield self.found(place, f"`prev:{other}`: there is no step {other}", advice=advice)
-                elif steps[other] > cell.number:
-                    yield self.found(place, f"`prev:{other}`: step {other} comes later, in cell {steps[other]}")
+                    yield self.finding(
+                        location, f"`prev:{previous}` on a cell without a step", advice="Add a `step:` tag."
+                    )
+                elif previous == own:
+                    yield self.finding(location, f"step {own} cannot depend on itself", advice="Remove the tag.")
+                elif previous not in steps:
+                    near = difflib.get_close_matches(previous, steps, n=1)
+                    advice = f"Did you mean `prev:{near[0]}`?" if near else f"The steps are: {', '.join(steps)}."
+                    yield self.finding(location, f"`prev:{previous}`: there is no step {previous}", advice=advice)
+                elif steps[previous] > cell.number:
+                    yield self.finding(
+                        location, f"`prev:{previous}`: step {previous} comes later, in cell {steps[previous]}"
+                    )
 
 
-class SeveralSteps(Rule[Notebook]):
+class SeveralRoles(Rule[Notebook]):
     """Give each cell one step; split the cell if two steps need parts of it."""
 
     code = "KY103"
     title = "cell with several roles"
+    why = "A cell is either shared or part of one step; with several roles it is unclear which step runs it."
     example = (("print(1)", "step:load step:train"),)
 
     def check(self, subject: Notebook) -> Iterable[Finding]:
-        """Cells that are tagged as more than one thing."""
+        """Cells whose tags give them more than one role."""
         for cell in subject.code_cells:
             tags = kale_tags(cell)
             roles = [t for t in tags if ":" not in t or t.startswith(("step:", "notebook:"))]
             if len(roles) > 1:
                 words = " and ".join(f"`{r}`" for r in roles)
-                yield self.found(Location(subject.name, cell.number), f"this cell is tagged {words}")
+                yield self.finding(Location(subject.name, cell.number), f"this cell is tagged {words}")
 
 
 class ReservedStep(Rule[Notebook]):
     """Rename the step."""
 
     code = "KY104"
-    title = "step name that is taken"
+    title = "reserved or duplicate step name"
+    why = (
+        "Names with Kaleyard's prefix are its own, and two names that differ only in underscores are one name on a "
+        "cluster."
+    )
     example = (("print(1)", "step:kaleyard_notebook"),)
 
     def check(self, subject: Notebook) -> Iterable[Finding]:
-        """Names with our prefix, names of a step and a composed notebook, names that are one name on a cluster."""
+        """Names with Kaleyard's prefix, and names that are the same name on a cluster."""
         taken: dict[str, str] = {}
         for cell in subject.code_cells:
             for tag in kale_tags(cell):
                 word, _, name = tag.partition(":")
                 if word not in ("step", "notebook"):
                     continue
-                place = Location(subject.name, cell.number, name)
+                location = Location(subject.name, cell.number, name)
                 if name.startswith(RESERVED):
-                    yield self.found(place, f"the name `{name}` starts with `{RESERVED}`")
-                # A cluster knows a step by its name with dashes, and without those at the ends.
-                there = "-".join(part for part in name.split("_") if part)
-                other = taken.setdefault(there, tag)
-                if other != tag:
-                    yield self.found(place, f"`{tag}` and `{other}` have the same name on a cluster")
+                    yield self.finding(location, f"the name `{name}` starts with `{RESERVED}`")
+                # On a cluster, dashes replace the underscores of a name, and are stripped from its ends.
+                cluster_name = "-".join(part for part in name.split("_") if part)
+                first_tag = taken.setdefault(cluster_name, tag)
+                if first_tag != tag:
+                    yield self.finding(location, f"`{tag}` and `{first_tag}` have the same name on a cluster")
 
 
 class SplitStep(Rule[Notebook]):
-    """Keep the cells of a step together: in the pipeline they run one after the other, before the steps between."""
+    """Move the cells of the step together, or give the later cells a step name of their own."""
 
     code = "KY105"
-    title = "step that comes back after another step's cells"
+    title = "separated cells of a step"
+    why = "All cells of a step run together, where its first cell is, so its later cells run before the steps between."
     severity = "warning"
     example = (("a = 1", "step:load"), ("b = 2", "step:other"), ("c = a", "step:load"))
 
     def check(self, subject: Notebook) -> Iterable[Finding]:
-        """Step tags that come again once another step has begun."""
-        begun: set[str] = set()
+        """Step tags that are repeated after another step has begun."""
+        seen: set[str] = set()
         current = ""
         for cell in subject.code_cells:
             name = next((t for t in kale_tags(cell) if t.startswith(("step:", "notebook:"))), current)
-            if name != current and name in begun:
+            if name != current and name in seen:
                 step = name.partition(":")[2]
-                what = f"step {step} comes back after step {current.partition(':')[2]}"
-                yield self.found(Location(subject.name, cell.number, step), what)
-            begun.add(name)
+                message = f"step {step} comes back after step {current.partition(':')[2]}"
+                yield self.finding(Location(subject.name, cell.number, step), message)
+            seen.add(name)
             current = name
 
 
 class LabelForTag(Rule[Notebook]):
-    """Use the tag: it means the same."""
+    """Use the `network:` tag instead of the label."""
 
     code = "KY106"
-    title = "label that has a tag of its own"
+    title = "label instead of its tag"
+    why = "The tag sets this label, and two ways to say the same thing can contradict each other."
     severity = "warning"
     example = (("print(1)", "step:load label:kaleyard/network:on"),)
 
@@ -152,26 +166,26 @@ class LabelForTag(Rule[Notebook]):
             for tag in cell.tags:
                 word, _, value = tag.rpartition(":")
                 if word == f"label:{NETWORK_LABEL}":
-                    what = f"`{tag}` has a tag of its own"
-                    yield self.found(Location(subject.name, cell.number), what, advice=f"Write `network:{value}`.")
+                    message = f"`{tag}` has a tag of its own"
+                    yield self.finding(Location(subject.name, cell.number), message, advice=f"Write `network:{value}`.")
 
 
 def _step_cells(notebook: Notebook) -> dict[str, int]:
     """The first cell of every step and composed notebook, by name."""
-    found: dict[str, int] = {}
+    cells: dict[str, int] = {}
     for cell in notebook.code_cells:
         for tag in kale_tags(cell):
             word, _, name = tag.partition(":")
             if word in ("step", "notebook"):
-                found.setdefault(name, cell.number)
-    return found
+                cells.setdefault(name, cell.number)
+    return cells
 
 
 RULES: tuple[type[Rule[Notebook]], ...] = (
     UnreadableCell,
     UnknownTag,
     MissingPrevious,
-    SeveralSteps,
+    SeveralRoles,
     ReservedStep,
     SplitStep,
     LabelForTag,

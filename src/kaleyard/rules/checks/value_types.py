@@ -1,4 +1,4 @@
-"""Rules about values that go from step to step, as far as the code that makes them tells their type."""
+"""Rules about values passed between steps, as far as the code shows their types."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from kaleyard.rules.findings import Finding, Rule
 
 __all__ = ["RULES"]
 
-_LIST = "Make a list of it first: `{name} = list({name})`."
-_ANEW = "Make a new one in the step that uses it, from values that can be saved."
-_PATH = "Hand on its path instead: a `pathlib.Path` travels with its file."
-# What calls of these give cannot travel: what it is, and what to do.
-_CANNOT: dict[str, tuple[str, str]] = {
+_LIST = "Convert it to a list first: `{name} = list({name})`."
+_NEW = "Create a new one in the step that uses it, from values that can be saved."
+_PATH = "Pass its path instead: a `pathlib.Path` is passed together with its file."
+# Calls whose results cannot be passed to another step: what the result is, and what to do.
+_UNSAVABLE: dict[str, tuple[str, str]] = {
     "open": ("an open file", _PATH),
     **dict.fromkeys(
         ("map", "filter", "zip", "enumerate", "iter", "reversed"), ("an iterator, which can be read only once", _LIST)
@@ -29,7 +29,7 @@ _CANNOT: dict[str, tuple[str, str]] = {
             *("concurrent.futures.ThreadPoolExecutor", "concurrent.futures.ProcessPoolExecutor"),
             *("multiprocessing.Pool", "multiprocessing.Queue", "queue.Queue"),
         ),
-        ("bound to this process", _ANEW),
+        ("bound to this process", _NEW),
     ),
     **dict.fromkeys(
         ("sqlite3.connect", "psycopg.connect", "psycopg2.connect", "pymysql.connect", "duckdb.connect"),
@@ -40,45 +40,49 @@ _ITERTOOLS = "itertools."
 _PICKLED = {"functools.partial": "a partial function", "re.compile": "a compiled pattern"}
 
 
-class CannotTravel(Rule[NotebookAnalysis]):
-    """Make it in the step that uses it, or hand on what it is made from."""
+class UnsavableValue(Rule[NotebookAnalysis]):
+    """Create it in the step that uses it, or pass the values it is created from."""
 
     code = "KY502"
-    title = "value that cannot go to another step"
+    title = "value that cannot be passed to another step"
+    why = "Steps are separate processes: a value must be saved after one and loaded in the next."
     example = (("squares = (n * n for n in range(3))", "step:make"), ("print(sum(squares))", "step:show"))
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """Outputs made by a generator expression, an open file, a lock, a connection."""
-        for step, name, unit, value in _outputs(subject):
-            found = self._why(value, subject, step)
-            if found:
-                what, advice = found
-                place = Location(subject.notebook.name, unit.cell, step)
-                yield self.found(place, f"`{name}` is {what}", advice=advice.format(name=name), line=unit.line)
+        """Outputs that are generators, open files, locks, connections and the like."""
+        for step, name, fragment, value in _outputs(subject):
+            reason = self._reason(value, subject, step)
+            if reason:
+                message, advice = reason
+                location = Location(subject.notebook.name, fragment.cell, step)
+                yield self.finding(
+                    location, f"`{name}` is {message}", advice=advice.format(name=name), line=fragment.line
+                )
 
     @staticmethod
-    def _why(value: ast.expr, subject: NotebookAnalysis, step: str) -> tuple[str, str] | None:
+    def _reason(value: ast.expr, subject: NotebookAnalysis, step: str) -> tuple[str, str] | None:
         if isinstance(value, ast.GeneratorExp):
             return "a generator, which can be read only once", _LIST
         called = _called(value, subject, step)
-        made = _definition(called, subject, step)
-        if made is None and called.startswith(_ITERTOOLS):
+        definition = _definition(called, subject, step)
+        if definition is None and called.startswith(_ITERTOOLS):
             return "an iterator, which can be read only once", _LIST
-        if made is None and called in _CANNOT:
-            return _CANNOT[called]
-        if isinstance(made, (ast.FunctionDef, ast.AsyncFunctionDef)) and not made.decorator_list:
-            if _yields(made):
+        if definition is None and called in _UNSAVABLE:
+            return _UNSAVABLE[called]
+        if isinstance(definition, (ast.FunctionDef, ast.AsyncFunctionDef)) and not definition.decorator_list:
+            if _yields(definition):
                 return "a generator, which can be read only once", _LIST
-            if isinstance(made, ast.AsyncFunctionDef):
+            if isinstance(definition, ast.AsyncFunctionDef):
                 return "a coroutine", "Await it in this step, and keep its result."
         return None
 
 
-class NoOpenFormat(Rule[NotebookAnalysis]):
-    """Hand on plain values, arrays, frames or a dataclass. A pickle needs like versions of packages to be read."""
+class PickledValue(Rule[NotebookAnalysis]):
+    """Pass plain values, arrays, data frames or dataclasses."""
 
     code = "KY501"
-    title = "value without an open format"
+    title = "value saved as a pickle"
+    why = "A pickle can only be read with similar versions of the packages that wrote it, and by no other program."
     severity = "warning"
     example = (
         ("class Queue:\n    def __init__(self): self.items = []", "functions"),
@@ -88,35 +92,35 @@ class NoOpenFormat(Rule[NotebookAnalysis]):
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
         """Outputs that are instances of the notebook's plain classes, partial functions, compiled patterns."""
-        for step, name, unit, value in _outputs(subject):
+        for step, name, fragment, value in _outputs(subject):
             called = _called(value, subject, step)
-            what = _PICKLED.get(called, "")
-            made = _definition(called, subject, step)
-            if isinstance(made, ast.ClassDef) and not _is_plain_data(made):
-                what = f"a {made.name}, a class of the notebook"
-            if what:
-                place = Location(subject.notebook.name, unit.cell, step)
-                yield self.found(place, f"`{name}` is {what}: it travels as a pickle", line=unit.line)
+            kind = _PICKLED.get(called, "")
+            definition = _definition(called, subject, step)
+            if isinstance(definition, ast.ClassDef) and not _is_plain_data(definition):
+                kind = f"an instance of {definition.name}, a class of the notebook"
+            if kind:
+                location = Location(subject.notebook.name, fragment.cell, step)
+                yield self.finding(location, f"`{name}` is {kind}: it is saved as a pickle", line=fragment.line)
 
 
 def _outputs(subject: NotebookAnalysis) -> Iterable[tuple[str, str, CodeFragment, ast.expr]]:
-    """The values that steps hand on and bind by a plain assignment: step, name, where, and the expression."""
+    """The outputs of steps that are bound by a plain assignment: step, name, fragment, and assigned expression."""
     for step in subject.steps:
         for name in step.outputs:
-            units = [u for u in subject.code[step.name].units if name in u.names.makes | u.names.may_make]
-            node = units[-1].nodes[-1] if units else None
+            fragments = [u for u in subject.code[step.name].units if name in u.names.makes | u.names.may_make]
+            node = fragments[-1].nodes[-1] if fragments else None
             if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
-                yield step.name, name, units[-1], node.value
+                yield step.name, name, fragments[-1], node.value
 
 
 def _called(value: ast.expr, subject: NotebookAnalysis, step: str) -> str:
-    """What a call calls, by its full name where an import tells it: `threading.Lock` for `Lock()`."""
+    """The full name of what is called, resolved through imports: `threading.Lock` for `Lock()`."""
     if not isinstance(value, ast.Call):
         return ""
     text = ast.unparse(value.func) if isinstance(value.func, (ast.Name, ast.Attribute)) else ""
     root, dot, rest = text.partition(".")
-    for unit in (*subject.flows[step].carried, *subject.code[step].units):
-        for node in unit.nodes if root in unit.names.imports else ():
+    for fragment in (*subject.flows[step].carried, *subject.code[step].units):
+        for node in fragment.nodes if root in fragment.names.imports else ():
             for alias in getattr(node, "names", ()):
                 if (alias.asname or alias.name.partition(".")[0]) == root and isinstance(node, ast.Import):
                     return (alias.name if alias.asname else root) + dot + rest
@@ -126,9 +130,9 @@ def _called(value: ast.expr, subject: NotebookAnalysis, step: str) -> str:
 
 
 def _definition(name: str, subject: NotebookAnalysis, step: str) -> ast.stmt | None:
-    for unit in reversed((*subject.flows[step].carried, *subject.code[step].units)):
-        if name in unit.names.definitions:
-            return next((n for n in unit.nodes if getattr(n, "name", None) == name), None)
+    for fragment in reversed((*subject.flows[step].carried, *subject.code[step].units)):
+        if name in fragment.names.definitions:
+            return next((n for n in fragment.nodes if getattr(n, "name", None) == name), None)
     return None
 
 
@@ -143,10 +147,10 @@ def _yields(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return False
 
 
-def _is_plain_data(made: ast.ClassDef) -> bool:
-    """Whether the class is of a kind that has an open format: dataclasses, enums, named tuples."""
-    told = " ".join(ast.unparse(n) for n in (*made.decorator_list, *made.bases))
-    return any(word in told for word in ("dataclass", "Enum", "Flag", "NamedTuple", "namedtuple"))
+def _is_plain_data(definition: ast.ClassDef) -> bool:
+    """Whether values of the class have an open format: dataclasses, enums, named tuples."""
+    text = " ".join(ast.unparse(n) for n in (*definition.decorator_list, *definition.bases))
+    return any(word in text for word in ("dataclass", "Enum", "Flag", "NamedTuple", "namedtuple"))
 
 
-RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (NoOpenFormat, CannotTravel)
+RULES: tuple[type[Rule[NotebookAnalysis]], ...] = (PickledValue, UnsavableValue)
