@@ -194,3 +194,26 @@ def test_an_absolute_path_means_the_same_place_in_a_later_step(tmp_path: Path) -
     assert (whole.error, steps.error) == ("", "")
     assert steps.texts[2] == "True hi\nTrue x.txt"
     assert differences(whole, steps) == []
+
+
+def test_a_file_that_came_with_a_path_is_written_by_the_step_that_wrote_it_alone(project: Path) -> None:
+    path = notebook(
+        project / "notebooks" / "path.ipynb",
+        (
+            (
+                "from pathlib import Path\nout = Path('out')\nout.mkdir()\n_ = (out / 'a.txt').write_text('a')\n"
+                "_ = (out / 'b.txt').write_text('b')"
+            ),
+            "step:write",
+        ),
+        ("texts = [p.read_text() for p in sorted(out.iterdir())]\ntexts", "step:read"),
+        ("_ = (out / 'b.txt').write_text('changed')\ntexts", "step:change"),
+    )
+    done = kaleyard.run(path, reporter=SilentReporter())
+    assert done.state == "done", [s.error for s in done.steps.values()]
+    written = {name: [file.path for file in step.files] for name, step in done.steps.items()}
+    assert written == {
+        "write": ["notebooks/out/a.txt", "notebooks/out/b.txt"],
+        "read": [],
+        "change": ["notebooks/out/b.txt"],
+    }

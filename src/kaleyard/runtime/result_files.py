@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kaleyard.errors import DataError
-from kaleyard.runtime.serializers.path_values import INPUTS
+from kaleyard.runtime.serializers.path_values import INPUTS, placed_files
 
 __all__ = [
     "INDEX",
@@ -67,6 +67,7 @@ def snapshot(root: Path, levels: int) -> Snapshot:
 def collect_files(root: Path, levels: int, before: Snapshot, target: Path) -> dict[str, Any]:
     """Copy files that are new or changed since `before` to `target`; returns its digest and size."""
     after = snapshot(root, levels)
+    before = {**before, **_loaded_files(root, after)}
     written = []
     (target / "files").mkdir(parents=True, exist_ok=True)
     for name in sorted(after):
@@ -85,6 +86,15 @@ def collect_files(root: Path, levels: int, before: Snapshot, target: Path) -> di
     text = json.dumps(data, indent=1, sort_keys=True)
     (target / INDEX).write_text(text + "\n", encoding="utf-8")
     return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "size": sum(file.size for file in written)}
+
+
+def _loaded_files(root: Path, names: Iterable[str]) -> Snapshot:
+    """The files that values of earlier steps have put into folders of these names: this step did not write them."""
+    loaded = {}
+    for folder in (name for name in names if name.endswith("/")):
+        for name, status in placed_files(root / folder).items():
+            loaded[posixpath.normpath(posixpath.join(folder, name))] = status
+    return loaded
 
 
 def read_index(folder: Path) -> tuple[list[WrittenFile], list[str]]:

@@ -15,7 +15,7 @@ from kaleyard.runtime.contract import WORK_VARIABLE
 from kaleyard.runtime.serializers.artifact_digest import digest, walk
 from kaleyard.runtime.serializers.serializer import RefusedError
 
-__all__ = ["INPUTS", "PathFormat"]
+__all__ = ["INPUTS", "PathFormat", "placed_files"]
 
 # Under the current folder: files from outside the project, and a list of all files placed.
 INPUTS = ".kaleyard-inputs"
@@ -90,13 +90,20 @@ class PathFormat:
         return value
 
 
+def placed_files(here: Path) -> dict[str, tuple[int, int]]:
+    """The files that values have put under a folder, by their paths from it: their sizes and modification times."""
+    path = here / INPUTS / _PLACED
+    placed = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {name: (size, modified) for name, (size, modified) in placed.items()}
+
+
 class _Placement:
     """Places artifacts under the current folder, and remembers which files it has placed."""
 
     def __init__(self, here: Path) -> None:
         self._here = here
         self._list = here / INPUTS / _PLACED
-        self._placed: set[str] = set(json.loads(self._list.read_text())) if self._list.exists() else set()
+        self._placed = placed_files(here)
 
     def put(self, source: Path, target: Path, can_run: set[str]) -> None:
         """Copy the artifact to the target. Raises DataError if another file is there."""
@@ -112,7 +119,7 @@ class _Placement:
             self._make_folder(target.parent)
             self._put_file(source, target, can_run="." in can_run)
         self._list.parent.mkdir(exist_ok=True)
-        self._list.write_text(json.dumps(sorted(self._placed)))
+        self._list.write_text(json.dumps(self._placed, sort_keys=True))
 
     def _put_file(self, source: Path, target: Path, *, can_run: bool) -> None:
         if os.path.lexists(target):
@@ -124,7 +131,8 @@ class _Placement:
             target.unlink()
         shutil.copyfile(source, target)
         target.chmod(0o755 if can_run else 0o644)
-        self._placed.add(self._name(target))
+        status = target.stat()
+        self._placed[self._name(target)] = (status.st_size, status.st_mtime_ns)
 
     def _make_folder(self, folder: Path) -> None:
         try:
