@@ -84,7 +84,7 @@ def test_a_function_in_a_value_is_refused_where_a_name_it_reads_has_changed_sinc
     assert (done.state, last.state) == ("failed", "failed")
     assert last.error is not None
     assert "a function in it reads `" in last.error["what"]
-    assert "call the function by its own name" in str(last.error["fix"])
+    assert "call the function by its name" in str(last.error["fix"])
 
 
 @pytest.mark.parametrize("what", SAME)
