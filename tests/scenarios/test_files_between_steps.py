@@ -150,7 +150,7 @@ def test_a_parameter_may_name_another_file_of_the_project(project: Path) -> None
     [
         (
             "print(open('..' + chr(47) + 'data' + chr(47) + 'in.txt').read())",
-            'declare it: files = ["data/in.txt"] in [tool.kaleyard].',
+            'declare the file: `files = ["data/in.txt"]` in [tool.kaleyard].',
         ),
         ("print(open('/no/such/file').read())", "The traceback is above"),
     ],
