@@ -25,7 +25,7 @@ def _server(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@click.argument("told", metavar="[RUN]...", nargs=-1)
+@click.argument("names", metavar="[RUN]...", nargs=-1)
 @click.option("--pipeline", metavar="NAME", help="List only the runs of this pipeline.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Maximum number of runs listed."
