@@ -79,7 +79,7 @@ def _overlap(left: _MutableParts, right: _MutableParts, *, ignore_shared: bool =
     for array in right.arrays.values():
         for candidate in roots.get(id(_root(array)), ()):
             # Two arrays that both values hold become separate arrays, in one pickle as in two.
-            if ignore_shared and id(candidate) in left.arrays and id(array) in right.arrays:
+            if ignore_shared and id(candidate) in right.arrays and id(array) in left.arrays:
                 continue
             try:
                 if np.shares_memory(array, candidate, max_work=_MAX_WORK):
