@@ -36,7 +36,9 @@ OLD, NEW = f"sha256:{'0' * 64}", f"sha256:{'1' * 64}"
 def two(project: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project with a step on its own base image, and one on an image of that step's."""
     (project / "requirements.lock").write_bytes((repository / "requirements.lock").read_bytes())
-    (project / "pyproject.toml").write_text(f'[tool.kaleyard]\nbase-image = "{BASE}"\n', encoding="utf-8")
+    (project / "pyproject.toml").write_text(
+        f'[tool.kaleyard]\nregistry = "registry.example.org/team"\nbase-image = "{BASE}"\n', encoding="utf-8"
+    )
     notebook(project / "notebooks/demo.ipynb", ("a = 1", "step:make"), ("print(a)", "step:show image:example.org/b:1"))
     monkeypatch.chdir(project)
     return find_project(project)

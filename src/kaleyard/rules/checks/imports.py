@@ -111,11 +111,14 @@ class UnlockedBaseImage(Rule[NotebookAnalysis]):
         "registry has that day, so images of two days may differ."
     )
     severity = "warning"
-    example = (("print(1)", "step:show"),)
+    example = (("print(1)", "step:show image:python:3.12"),)
     files = ("requirements.lock",)
 
     def check(self, subject: NotebookAnalysis) -> Iterable[Finding]:
-        """Each base image of the pipeline once, if the project locks its packages: otherwise it builds no images."""
+        """Each base image of the pipeline once, if the project locks its packages: otherwise it builds no images.
+
+        The project's own base image counts once its images leave this machine.
+        """
         project, pipeline = subject.project, subject.pipeline
         if pipeline.notebook != subject.notebook.name or not (project.root / project.lock).is_file():
             return
@@ -123,7 +126,8 @@ class UnlockedBaseImage(Rule[NotebookAnalysis]):
         reported: set[str] = set()
         for step in pipeline.steps:
             image = base_image(step, project)
-            if "@" not in image and image not in locked and image not in reported:
+            is_local = not step.settings.image and project.registry.startswith(("localhost", "127."))
+            if not is_local and "@" not in image and image not in locked and image not in reported:
                 reported.add(image)
                 location = Location(subject.notebook.name, step=step.name if step.settings.image else None)
                 yield self.finding(location, f"`images.lock` has no digest of {image}")
