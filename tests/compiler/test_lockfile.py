@@ -2,17 +2,14 @@ from __future__ import annotations
 
 import ast
 import sys
-from importlib.metadata import distribution
 from pathlib import Path
 from time import perf_counter
 
 import pytest
 
 from kaleyard.compiler import lockfile as requirements
-from kaleyard.compiler.image_layers import LARGE, step_layers
-from kaleyard.compiler.lockfile import RUNNER, Lock, distributions, step_requirements
+from kaleyard.compiler.lockfile import RUNNER, Lock, distributions, step_layers, step_requirements
 from kaleyard.errors import ProjectError
-from kaleyard.installed_packages import versions
 from kaleyard.pipeline import Step
 
 REAL = Path(__file__).parents[2] / "requirements.lock"
@@ -175,36 +172,29 @@ def test_kaleyard_itself_is_no_package_of_a_step() -> None:
     assert step_requirements(Step("s", (), packages=("kaleyard",)), found) == step_requirements(Step("s", ()), found)
 
 
-def test_layers_hold_all_requirements_once_the_runners_first_and_the_small_ones_together() -> None:
+def test_layers_hold_all_requirements_once_and_the_runners_first() -> None:
     found = Lock.read(REAL)
     step = Step("s", (), packages=("pandas", "sklearn"))
     layers = step_layers(step, found)
     every = [name for names_ in layers.values() for name in names_]
     assert sorted(every) == sorted(set(names(step_requirements(step, found))))
-    assert list(layers) == ["runner", "numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "others"]
+    assert next(iter(layers)) == "runner"
     assert layers["runner"] == step_layers(Step("other", ()), found)["runner"]
-    assert layers["numpy"] == ("numpy",)
-    assert {"joblib", "pytz"} <= set(layers["others"])
-    assert list(step_layers(Step("other", ()), found)) == ["runner"]
+    assert layers["own-numpy"] == ("numpy",)
 
 
-def test_a_package_has_a_layer_of_its_own_if_it_is_large() -> None:
-    """As this environment has them: of the packages that steps of the reference pipelines have, and of the table."""
-    step = Step("s", (), packages=("pandas", "sklearn", "matplotlib", "PIL"))
-    own = {name for layer, names_ in step_layers(step, Lock.read(REAL)).items() if layer != "runner" for name in names_}
-    megabytes = {
-        name: sum(file.size or 0 for file in distribution(name).files or ()) / 1_000_000
-        for name in own | LARGE
-        if name in versions()
-    }
-    assert len(own & megabytes.keys()) > 10
-    assert {name for name, size in megabytes.items() if size > 10 and name in own} <= LARGE
-    assert {name: size for name, size in megabytes.items() if size < 10 and name in LARGE} == {}
+def test_too_many_packages_share_a_last_layer_and_what_the_step_imports_stays_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(requirements, "OWN_LAYERS", 4)
+    layers = step_layers(Step("s", (), packages=("pandas", "sklearn")), Lock.read(REAL))
+    assert list(layers) == ["runner", "own-pandas", "own-pyarrow", "own-scikit-learn", "own-skops", "others"]
+    assert {"joblib", "numpy", "scipy"} <= set(layers["others"])
 
 
 def test_the_runner_has_every_package_it_imports() -> None:
     runtime = Path(requirements.__file__).parents[1] / "runtime"
-    files = [f for f in runtime.rglob("*.py") if "serializers" not in f.parts]
+    files = [f for f in runtime.rglob("*.py") if "formats" not in f.parts]
     nodes = [node for f in files for node in ast.walk(ast.parse(f.read_text(encoding="utf-8")))]
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     imported |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}

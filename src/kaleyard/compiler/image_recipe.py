@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from kaleyard.base_images import base_image, locked_digests, pinned
 from kaleyard.compiler.content_key import content_key
 from kaleyard.compiler.dockerfile import dockerfile, layer_script
-from kaleyard.compiler.image_layers import step_layers
-from kaleyard.compiler.lockfile import Lock, step_requirements
+from kaleyard.compiler.lockfile import Lock, step_layers, step_requirements
 from kaleyard.compiler.step_notebook import step_notebook
 from kaleyard.config import Project
 from kaleyard.errors import Location

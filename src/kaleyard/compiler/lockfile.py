@@ -23,6 +23,7 @@ __all__ = [
     "Locked",
     "distributions",
     "step_distributions",
+    "step_layers",
     "step_requirements",
 ]
 
@@ -42,6 +43,9 @@ RUNNER = (
 )
 # What our data formats need beside the package whose values they keep.
 COMPANIONS: Mapping[str, tuple[str, ...]] = {"pandas": ("pyarrow",), "scikit-learn": ("skops",)}
+# A step's own packages get a layer each, as many as this: images then share all packages they have in common, whatever
+# else each has. Engines stack about 120 layers.
+OWN_LAYERS = 60
 # Modules that are in every step image without being installed.
 _OURS = frozenset({"kaleyard"})
 
@@ -141,6 +145,21 @@ def step_requirements(step: Step, lock: Lock) -> str:
 def step_distributions(step: Step, lock: Lock) -> tuple[str, ...]:
     """The names of the distributions in the step's requirements.txt. Raises ProjectError likewise."""
     return tuple(sorted({entry.name for entry in lock.closure(_wanted(step, lock))}))
+
+
+def step_layers(step: Step, lock: Lock) -> dict[str, tuple[str, ...]]:
+    """The names of the step's distributions by image layer: the runner's, the same for every step, then the others.
+
+    Each of these has a layer of its own; if they are too many, those the step imports have, and the first of the rest.
+    Raises ProjectError as `step_requirements` does.
+    """
+    runner = sorted({entry.name for entry in lock.closure(RUNNER)})
+    wanted = _wanted(step, lock)
+    own = [name for name in step_distributions(step, lock) if name not in runner]
+    alone = sorted(own, key=lambda name: (name not in wanted, name))[:OWN_LAYERS]
+    rest = tuple(name for name in own if name not in alone)
+    layers = {"runner": tuple(runner)} | {f"own-{name}": (name,) for name in sorted(alone)}
+    return layers | ({"others": rest} if rest else {})
 
 
 def _wanted(step: Step, lock: Lock) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ class RunContext:
     cache: Cache
     values: dict[tuple[str, str], tuple[Value, Path]] = field(default_factory=dict)
     modules: dict[str, list[str]] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
 
 @dataclass
@@ -200,7 +202,10 @@ class StepRunner:
     def _prewarm(self) -> None:
         """Before the first step that runs, tell the executor which modules this and later steps import."""
         context = self.context
-        if not context.modules:
+        # Python 3.11 may raise SystemError where two threads parse code at once, and this is done once for all steps.
+        with context.lock:
+            if context.modules:
+                return
             context.modules.update(step_modules(context.pipeline, context.project))
             waiting = [n for n, step in context.run.steps.items() if step.state == "waiting"]
             modules = (m for n in (self.step.name, *waiting) for m in context.modules[n])

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 from kaleyard.compiler.content_key import project_files, runner_files
-from kaleyard.compiler.image_layers import OTHERS, RUNNER_LAYER
 from kaleyard.compiler.image_recipe import ImageRecipe
 from kaleyard.config import Project
 from kaleyard.errors import ExternalError
@@ -23,15 +22,12 @@ def write_context(recipe: ImageRecipe, project: Project, folder: Path) -> None:
         "Dockerfile": recipe.dockerfile,
         "layer.py": recipe.layer_script,
         "step.ipynb": recipe.notebook,
-    }
-    for layer, text in recipe.packages.items():
-        folder_of = "packages" if layer in (RUNNER_LAYER, OTHERS) else "packages/large"
-        texts[f"{folder_of}/{layer}.txt"] = text.encode()
+    } | {f"packages/{layer}.txt": text.encode() for layer, text in recipe.packages.items()}
     files = runner_files() | {f"project/{name}": project.root / name for name, _ in project_files(recipe.step, project)}
     try:
         (folder / "project").mkdir()
         for name, data in texts.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(data)
         for name, path in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
