@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """One test with an engine at a time: Docker's engine before version 23 may panic if two builds share stages."""
+    if item.get_closest_marker("engine") is None:
+        return (yield)
+    from container_engine import locked
+
+    with locked("engine"):
+        return (yield)
 
 
 @pytest.fixture(autouse=True)

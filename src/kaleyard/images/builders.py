@@ -23,6 +23,7 @@ _QUESTION_SECONDS = 60
 _SHOWN = 400  # characters of what a program says when it fails
 # Reproducible images have one date, that of every file in them (templates/step/layer.py).
 _TIME = "315532800"
+_PARALLEL = 23  # the first major version of Docker's engine that builds images with common stages at once, and lives
 _BUILDX = 23  # the first major version of Docker's client that builds with its plugin alone
 _UNKNOWN = re.compile(r"no such (image|object)|not known|not found|unknown image", re.IGNORECASE)
 
@@ -48,10 +49,9 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True)
 class Builder(ABC):
-    """A program that builds, keeps and pushes images; `jobs` builds at once are no waste."""
+    """A program that builds, keeps and pushes images."""
 
     name: ClassVar[str]
-    jobs: ClassVar[int] = 1
     command: str
     commands: Commands
 
@@ -59,6 +59,11 @@ class Builder(ABC):
     @abstractmethod
     def usable(cls, command: str) -> str:
         """Why this command cannot build, "" if it can."""
+
+    @property
+    def jobs(self) -> int:
+        """How many builds should run at once, unless the user says so."""
+        return 1
 
     @abstractmethod
     def build(self, order: BuildRequest) -> None:
@@ -116,7 +121,13 @@ class _Docker(Builder):
     """Docker with BuildKit, which makes what several builds have in common once."""
 
     name = "docker"
-    jobs = 4
+
+    @property
+    def jobs(self) -> int:
+        """Four, but one before version 23: its dockerd may panic if builds share stages (moby/moby#42414)."""
+        done = _ask([self.command, "version", "--format", "{{.Server.Version}}"])
+        major = re.match(r"\d+", done.stdout)
+        return 4 if major and int(major[0]) >= _PARALLEL else 1
 
     @classmethod
     def usable(cls, command: str) -> str:
