@@ -291,13 +291,13 @@ def test_ctrl_c_of_the_command_leaves_no_container(made: Made, engine: Engine) -
 SCRIPT = """
 import sys
 from pathlib import Path
-from kaleyard.errors import Place
+from kaleyard.errors import Location
 from kaleyard.execution.executors.container import ContainerExecutor
 from kaleyard.execution.task import StepTask
 
 folder, image = Path(sys.argv[1]), sys.argv[2]
 given = folder / "input.json"
-task = StepTask(Place("a.ipynb", step="slow"), folder, given, folder / "output.json", folder / "log.txt", folder)
+task = StepTask(Location("a.ipynb", step="slow"), folder, given, folder / "output.json", folder / "log.txt", folder)
 with ContainerExecutor({"slow": image}, sys.argv[3]) as executor:
     executor.run(task)
 """
@@ -364,7 +364,7 @@ def test_results_of_containers_are_cached_apart_from_those_of_processes(made: Ma
 def test_any_user_id_may_run_a_step(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     if os.getuid():
         pytest.skip("only root may run a step as somebody else")
-    monkeypatch.setattr(confinement, "_ROOTS_STEPS", 54321)
+    monkeypatch.setattr(confinement, "_STEP_USER", 54321)
     run = made.run("second")
     assert run.state == "done", [s.error for s in run.steps.values()]
 
