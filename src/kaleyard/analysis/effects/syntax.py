@@ -12,6 +12,7 @@ __all__ = [
     "Function",
     "always_bound",
     "annotations_of",
+    "arguments_of",
     "blocks",
     "changes_class",
     "default_values",
@@ -19,6 +20,7 @@ __all__ = [
     "header",
     "kept_default",
     "leaves",
+    "local_names",
     "makes_class",
     "names_in",
     "own_expressions",
@@ -106,9 +108,19 @@ def annotations_of(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) 
         fields = [s.annotation for s in node.body if isinstance(s, ast.AnnAssign)]
         inner = [s for s in node.body if isinstance(s, (ast.FunctionDef, ast.AsyncFunctionDef))]
         return fields + [annotation for method in inner for annotation in annotations_of(method)]
-    args = node.args
-    parameters = [*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg]
-    return [a.annotation for a in parameters if a and a.annotation] + ([node.returns] if node.returns else [])
+    return [a.annotation for a in arguments_of(node) if a.annotation] + ([node.returns] if node.returns else [])
+
+
+def arguments_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
+    """All arguments of a function, `*args` and `**kwargs` included."""
+    args = function.args
+    return [a for a in (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg) if a]
+
+
+def local_names(function: ast.FunctionDef | ast.AsyncFunctionDef, nodes: Iterable[ast.AST]) -> set[str]:
+    """The function's arguments, and the names that these nodes of its body store to."""
+    stores = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return stores | {a.arg for a in arguments_of(function)}
 
 
 def names_in(annotation: ast.expr) -> set[str]:

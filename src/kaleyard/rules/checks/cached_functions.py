@@ -12,7 +12,7 @@ from kaleyard.analysis.step_code import StepCode
 from kaleyard.errors import Location
 from kaleyard.rules.findings import Finding, Rule
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "is_cached"]
 
 _CACHE_DECORATORS = frozenset({"cache", "lru_cache"})
 
@@ -70,13 +70,18 @@ class StaleCache(Rule[NotebookAnalysis]):
                     break
 
 
+def is_cached(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether one of the function's decorators is `cache` or `lru_cache`."""
+    decorators = (d.func if isinstance(d, ast.Call) else d for d in function.decorator_list)
+    return any(dotted_name(d).rpartition(".")[2] in _CACHE_DECORATORS for d in decorators)
+
+
 def _cached_functions(fragment: CodeFragment) -> Iterator[tuple[str, set[str]]]:
     """The cached functions that a fragment defines, each with the global names it reads."""
     for node in fragment.nodes:
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            decorators = (d.func if isinstance(d, ast.Call) else d for d in node.decorator_list)
             effects = fragment.names.definitions.get(node.name)
-            if effects and any(dotted_name(m).rpartition(".")[2] in _CACHE_DECORATORS for m in decorators):
+            if effects and is_cached(node):
                 # KY216 reports the names that it changes itself.
                 yield node.name, {*effects.reads} - effects.changes - {node.name}
 

@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterable, Iterator
 
 from kaleyard.analysis.effects.mutation import changed_roots
+from kaleyard.analysis.effects.syntax import local_names
 from kaleyard.analysis.notebook_analysis import NotebookAnalysis
 from kaleyard.analysis.process.module_settings import ProcessSettings, dotted_name
 from kaleyard.analysis.process.random_draws import RANDOM_KINDS
 from kaleyard.analysis.step_code import StepCode
 from kaleyard.errors import Location
 from kaleyard.notebook.magics import magic_calls
+from kaleyard.rules.checks.cached_functions import is_cached
 from kaleyard.rules.findings import Finding, Rule
 
 __all__ = ["RULES"]
@@ -24,7 +26,6 @@ _SETTING = re.compile(
     r"filterwarnings|simplefilter|basicConfig|setLevel|setlocale|set_num_threads|setrecursionlimit|set_config)"
 )
 _OUTPUT_NAMES = re.compile(r"_{1,3}|_i{1,3}|_oh|_ih|Out|In")
-_CACHE_DECORATORS = frozenset({"cache", "lru_cache"})
 _NAMESPACE_CALLS = frozenset({"globals", "locals", "vars", "dir"})
 
 
@@ -194,14 +195,11 @@ def _runs_again_in(subject: NotebookAnalysis, step: StepCode, later: StepCode, c
 
 def _changed_on_first_call(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     """The global name that a cached function changes; "" if there is none."""
-    decorators = (d.func if isinstance(d, ast.Call) else d for d in function.decorator_list)
-    if not _CACHE_DECORATORS & {dotted_name(d).rpartition(".")[2] for d in decorators}:
+    if not is_cached(function):
         return ""
-    args = function.args
-    local_names = {a.arg for a in (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg) if a}
     nodes = [node for top in function.body for node in ast.walk(top)]
-    local_names |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return next((name for node in nodes for name in changed_roots(node) if name not in local_names), "")
+    own = local_names(function, nodes)
+    return next((name for node in nodes for name in changed_roots(node) if name not in own), "")
 
 
 def _reads(step: StepCode, name: str) -> bool:

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 
 from kaleyard.analysis.effects.mutation import changed_roots
+from kaleyard.analysis.effects.syntax import local_names
 from kaleyard.analysis.notebook_analysis import NotebookAnalysis
 from kaleyard.errors import Location
 from kaleyard.rules.findings import Finding, Rule
@@ -95,14 +96,11 @@ def _changed_by_methods(node: ast.ClassDef, names: frozenset[str]) -> set[str]:
 def _changed(function: ast.FunctionDef | ast.AsyncFunctionDef, levels: int) -> set[str]:
     """The global names that a function changes, in its body and in nested functions down to `levels`."""
     nodes = list(_own_nodes(function))
-    args = function.args
-    local_names = {a.arg for a in (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg) if a}
-    local_names |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     changed = {name for node in nodes for name in changed_roots(node)}
     if levels:
         inner = (n for n in nodes if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)))
         changed = changed.union(*(_changed(f, levels - 1) for f in inner))
-    return changed - local_names
+    return changed - local_names(function, nodes)
 
 
 def _own_nodes(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
