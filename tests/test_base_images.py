@@ -239,3 +239,16 @@ def test_a_base_that_moved_rebuilds_exactly_the_images_on_it_once_it_is_locked_a
     (place.root / "images.lock").unlink()
     move(engine, moving, base_image, "three")
     assert {n: i.state for n, i in place.build().steps.items()} == {"moves": "pushed", "stays": "there"}
+
+
+def test_a_lock_that_cannot_be_written_leaves_the_one_before(two: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_digests({BASE: OLD}, two)
+
+    def full(self: Path, target: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(ExternalError, match="No space left"):
+        patch.setattr(Path, "replace", full)
+        write_digests({BASE: NEW}, two)
+    assert locked_digests(two) == {BASE: OLD}
+    assert sorted(p.name for p in two.root.glob("*images*")) == ["images.lock"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from kaleyard.config import Project
 from kaleyard.errors import ExternalError, ProjectError
 from kaleyard.pipeline import Step
+from kaleyard.runtime.executor_io import atomic_write
 
 __all__ = ["base_image", "base_images", "images_lock", "locked_digests", "pinned", "write_digests"]
 
@@ -20,7 +21,7 @@ _HEAD = """\
 
 
 def base_image(step: Step, project: Project) -> str:
-    """The name of the image that the step's is built on: its `image:` tag's, else the project's."""
+    """The base image of the step: that of its `image:` tag, else the project's."""
     return step.settings.image or project.base_image
 
 
@@ -30,25 +31,25 @@ def base_images(steps: Iterable[Step], project: Project) -> list[str]:
 
 
 def images_lock(project: Project) -> Path:
-    """Where the digests are written."""
+    """The path of the file with the digests."""
     return (project.root / project.lock).with_name("images.lock")
 
 
 def locked_digests(project: Project) -> dict[str, str]:
-    """The digests by image name; none if there is no such file. Raises ProjectError if it says something else."""
+    """The locked digests by image name; none without the file. Raises ProjectError if the file is invalid."""
     path = images_lock(project)
     try:
-        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        digests = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ProjectError(f"{path} cannot be read: {error}", fix="Remove it, and run `kaleyard lock`.") from error
-    for name, digest in told.items():
+    for name, digest in digests.items():
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise ProjectError(
                 f"{path}: {digest!r} is not the digest of {name}", fix="Remove the line, and run `kaleyard lock`."
             )
-    return told
+    return digests
 
 
 def write_digests(digests: Mapping[str, str], project: Project) -> None:
@@ -56,12 +57,12 @@ def write_digests(digests: Mapping[str, str], project: Project) -> None:
     path = images_lock(project)
     text = _HEAD + "".join(f'"{name}" = "{digest}"\n' for name, digest in sorted(digests.items()))
     try:
-        path.write_text(text, encoding="utf-8")
+        atomic_write(path, text)
     except OSError as error:
         raise ExternalError(f"{path} cannot be written: {error.strerror}", fix="Make it writable.") from error
 
 
 def pinned(image: str, digests: Mapping[str, str]) -> str:
-    """The image's name with its digest, `python:3.12-slim@sha256:...`; as it is, if the digest is not known."""
+    """The image's name with its digest, `python:3.12-slim@sha256:...`; the plain name if the digest is unknown."""
     digest = "" if "@" in image else digests.get(image, "")
     return f"{image}@{digest}" if digest else image

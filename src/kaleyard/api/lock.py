@@ -1,4 +1,4 @@
-"""The digests of base images, asked of their registries and written to `images.lock`."""
+"""Lock the digests of base images in `images.lock`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["LockedImages", "lock"]
 
 @dataclass(frozen=True, slots=True)
 class LockedImages:
-    """What `images.lock` has now, what it had before, and for each image that nobody could say the reason."""
+    """The digests in `images.lock` now and before, and by image the reason why its registry gave none."""
 
     path: Path
     digests: Mapping[str, str]
@@ -25,10 +25,10 @@ class LockedImages:
 
 
 def lock() -> LockedImages:
-    """Write the digests of the base images that the project's pipelines use, as their registries have them now.
+    """Write the current digests of the base images of the project's pipelines; return what was written.
 
-    Of an image whose registry does not answer, what is there stays. Images that no pipeline uses any more go. Raises
-    ProjectError if `images.lock` is no such file, ExternalError if it cannot be written.
+    If a registry does not answer, the digest in the file stays. Images that no pipeline uses are removed. Raises
+    ProjectError if `images.lock` is invalid, ExternalError if it cannot be written.
     """
     from kaleyard.base_images import base_images, images_lock, locked_digests, write_digests
     from kaleyard.images.image_origin import registry_digest

@@ -1,4 +1,4 @@
-"""The builder signed in to the project's registry."""
+"""Sign the builder in to a registry."""
 
 from __future__ import annotations
 

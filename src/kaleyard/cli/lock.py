@@ -1,4 +1,4 @@
-"""lock: the digests of the base images."""
+"""lock: the digests of the base images, in images.lock."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ __all__ = ["lock"]
 
 @click.command()
 def lock() -> None:
-    """The digests of the base images that the pipelines use into images.lock, as their registries have them now.
+    """Write the current digests of the pipelines' base images to images.lock.
 
-    An image that moved since is then built on anew. Packages are locked by `make lock`. Example: kaleyard lock
+    Images on a base image that has moved are then rebuilt. `make lock` locks the packages. Example: kaleyard lock
     """
     import kaleyard
 

@@ -1,4 +1,4 @@
-"""login: the builder signed in to the registry."""
+"""login: sign in to the registry."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["login"]
 
 
 @click.command()
-@click.option("--registry", help="The registry (default: registry in pyproject.toml).")
-@click.option("--username", help="Who signs in (default: the variable REGISTRY_USER).")
+@click.option("--registry", help="Registry to sign in to (default: `registry` in pyproject.toml).")
+@click.option("--username", help="User name (default: REGISTRY_USER).")
 @click.option("--password-stdin", is_flag=True, help="Read the token from standard input, not from REGISTRY_TOKEN.")
-@click.option("--builder", help="docker, podman or buildah (default: the first that works here).")
+@click.option("--builder", help="docker, podman or buildah (default: the first one that works).")
 def login(registry: str | None, username: str | None, password_stdin: bool, builder: str | None) -> None:
-    """Docker, Podman or buildah signed in to the registry, as REGISTRY_USER by REGISTRY_TOKEN.
+    """Sign Docker, Podman or buildah in to the registry, as REGISTRY_USER with REGISTRY_TOKEN.
 
-    Where a cloud makes tokens that last for hours, use its credential helper instead: then nobody has to sign in.
+    If your cloud issues short-lived tokens, use its credential helper instead; then no login is needed.
     Example: kaleyard login --registry registry.example.com/team
     """
     import kaleyard

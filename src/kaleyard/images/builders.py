@@ -23,7 +23,7 @@ _QUESTION_SECONDS = 60
 _SHOWN = 400  # characters of what a program says when it fails
 # Reproducible images have one date, that of every file in them (templates/step/layer.py).
 _TIME = "315532800"
-_PARALLEL = 23  # the first major version of Docker's engine that builds images with common stages at once, and lives
+_PARALLEL = 23  # the first major version of Docker's engine whose BuildKit survives builds that share stages
 _BUILDX = 23  # the first major version of Docker's client that builds with its plugin alone
 _UNKNOWN = re.compile(r"no such (image|object)|not known|not found|unknown image", re.IGNORECASE)
 
