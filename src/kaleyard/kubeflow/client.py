@@ -173,8 +173,8 @@ def _client(server: Server) -> Any:
     import kfp
     from kfp_server_api import V2beta1GetHealthzResponse
 
-    class Client(kfp.Client):  # type: ignore[misc]
-        """kfp's, with a certificate of one's own, and without retries that nobody hears of."""
+    class PlainClient(kfp.Client):  # type: ignore[misc]
+        """kfp's client with the certificate of the settings, and without its silent retries."""
 
         def _load_config(self, *arguments: Any, **more: Any) -> Any:
             config = super()._load_config(*arguments, **more)
@@ -183,13 +183,13 @@ def _client(server: Server) -> Any:
             return config
 
         def get_kfp_healthz(self, sleep_duration: int = 5) -> Any:
-            """No call before there is a client: kfp asks here whose namespace it is in, which is known by then."""
+            """Kfp asks here for the namespace, which is already known: no call is made."""
             del sleep_duration
             return V2beta1GetHealthzResponse(multi_user=False)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return Client(
+        return PlainClient(
             host=server.host or None,
             namespace=server.namespace or "kubeflow",
             existing_token=server.token or None,

@@ -45,7 +45,7 @@ async def _execute(notebook: Any, folder: Path, skip: frozenset[int], limit: flo
     from kaleyard.runtime.kernels.bounded_output import BoundedOutput
     from kaleyard.runtime.kernels.step_kernel import StepKernelManager
 
-    class Client(BoundedOutput, NotebookClient):  # type: ignore[misc]
+    class BoundedClient(BoundedOutput, NotebookClient):  # type: ignore[misc]
         """nbclient, keeping a bounded part of what a cell puts out."""
 
     whole = copy.deepcopy(notebook)
@@ -54,7 +54,7 @@ async def _execute(notebook: Any, folder: Path, skip: frozenset[int], limit: flo
         cell.outputs, cell.execution_count = [], None
         if number in skip:
             cell.metadata["tags"] = [*cell.metadata.get("tags", []), _SKIP]
-    client = Client(
+    client = BoundedClient(
         whole,
         timeout=limit,
         startup_timeout=_STARTUP,

@@ -16,7 +16,7 @@ from kaleyard.testing.github_annotations import cell_lines
 from kaleyard.testing.output_comparison import align, quiet, sanitizers, tolerance_of
 from kaleyard.testing.pytest_session import PROPERTY, STATE
 
-__all__ = ["CellError", "CellItem", "NotebookFile", "Stored"]
+__all__ = ["CellItem", "FailedCellError", "NotebookFile", "Stored"]
 
 _STORED = "stored outputs"
 _UPDATE = "Store them: kaleyard test --update."
@@ -64,7 +64,7 @@ class Stored(pytest.Item):
     def runtest(self) -> None:
         """Fails if no cell that is compared was stored with what it gave."""
         if not any(c.options["check"] and not c.options["skip"] and c.cell.execution_count for c in self.cells):
-            raise CellError(self, 1, "nothing", "no cell has stored outputs to be compared with", _UPDATE)
+            raise FailedCellError(self, 1, "nothing", "no cell has stored outputs to be compared with", _UPDATE)
 
     def repr_failure(self, excinfo: Any, style: Any = None) -> str:
         """The failure in our words."""
@@ -89,26 +89,28 @@ class CellItem(IPyNbCell):  # type: ignore[misc]
         run = self.config.stash[STATE].run(self.parent)
         trouble = run.trouble
         if trouble is not None and trouble.cell == self.cell_num:
-            raise CellError(self, self.line, trouble.kind, trouble.words)
+            raise FailedCellError(self, self.line, trouble.kind, trouble.words)
         if trouble is not None and trouble.cell < self.cell_num and trouble.kind != "memory":
             pytest.skip(f"cell {self.parent.numbers[trouble.cell]} did not come to its end")
         outputs = run.outputs[self.cell_num]
         error = next((o for o in outputs if o.output_type == "error"), None)
         if error is not None and not self.options["check_exception"]:
-            raise CellError(self, self.line, "raised", f"{error.ename}: {error.evalue}", "\n".join(error.traceback))
+            raise FailedCellError(
+                self, self.line, "raised", f"{error.ename}: {error.evalue}", "\n".join(error.traceback)
+            )
         if self.options["check"]:
             self._compare(outputs)
 
     def _compare(self, outputs: list[Any]) -> None:
         code = [s for s in self.cell.source.splitlines() if s.strip() and not s.strip().startswith("#")]
         if code and self.cell.execution_count is None:
-            raise CellError(self, self.line, "stripped", "it was stored without having been run", _UPDATE)
+            raise FailedCellError(self, self.line, "stripped", "it was stored without having been run", _UPDATE)
         tolerance = tolerance_of(
             self.config.stash[STATE].project.tolerance, self.parent.nb.metadata, self.cell.metadata
         )
         stored = quiet(self.cell.outputs, self.parent.sanitize_patterns)
         if not self.compare_outputs(align(quiet(outputs, self.parent.sanitize_patterns), stored, tolerance), stored):
-            raise CellError(
+            raise FailedCellError(
                 self,
                 self.line,
                 "differs",
@@ -126,14 +128,14 @@ class CellItem(IPyNbCell):  # type: ignore[misc]
     def repr_failure(self, excinfo: Any, style: Any = None) -> str:
         """The failure in our words."""
         del style
-        return str(excinfo.value) if isinstance(excinfo.value, CellError) else super().repr_failure(excinfo)
+        return str(excinfo.value) if isinstance(excinfo.value, FailedCellError) else super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Where it is."""
         return self.path, self.line - 1, f"{self.path.name}: {self.name}"
 
 
-class CellError(Exception):
+class FailedCellError(Exception):
     """A cell that is not as it should be; what it says goes along with the report as well."""
 
     def __init__(self, item: Any, line: int, kind: str, what: str, *more: str) -> None:
